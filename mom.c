@@ -1,0 +1,441 @@
+/*
+ * mom.c: what is done on the master of masters: steps 1-2 and 9-10.  Both
+ * commands look what the CA has, act, and look again.
+ */
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmregen.h"
+
+enum { POLL = 1000 };		/* milliseconds between two looks */
+
+/* What the CA has of the certname. */
+struct listing {
+	int pending, valid, revoked;
+	int unknown;		/* the CA said that it has nothing */
+	int refused;		/* `ca list` does not know --certname */
+	char section;		/* of `ca list`: what its names are */
+	char fingerprint[FINGERPRINT_SIZE];	/* of the request */
+	char names[LINE_SIZE];	/* its alternative names, as printed */
+};
+
+struct mom {
+	const struct options *o;
+	int major;		/* Puppet's version; below 6 `puppet cert` */
+	char puppetserver[PATH_SIZE];
+	char certname[PATH_SIZE], cadir[PATH_SIZE];	/* settings */
+	struct listing list;
+};
+
+static struct mom mom;
+static char line[LINE_SIZE];
+
+/* Takes what stands behind the name: (SHA256) AA:BB:.. (alt names ..) */
+static int
+list_request(struct listing *l, const char *p)
+{
+	size_t n;
+
+	p += strspn(p, "\" ");
+	if (*p == '(')
+		p += strcspn(p, " \t");
+	p += strspn(p, " \t");
+	n = strcspn(p, " \t");
+	if (n >= sizeof l->fingerprint)
+		return complainx("the fingerprint that the CA printed is too "
+		    "long");
+	memcpy(l->fingerprint, p, n);
+	l->fingerprint[n] = '\0';
+	p += n;
+	return format(l->names, sizeof l->names, "%s", p + strspn(p, " \t"));
+}
+
+static int
+list_take(struct listing *l, char state, const char *rest)
+{
+	switch (state) {
+	case '+':
+		l->valid = 1;
+		return 0;
+	case '-':
+		l->revoked = 1;
+		return 0;
+	case '?':
+		l->unknown = 1;
+		return 0;
+	default:
+		l->pending = 1;
+		return list_request(l, rest);
+	}
+}
+
+/*
+ * Takes one line of either CA generation.
+ *
+ *     + "H" (SHA256) AA:BB:.. (alt names: "DNS:a")      puppet cert list
+ *
+ *     Requested Certificates:                           puppetserver ca list
+ *         H       (SHA256)  AA:BB:..	alt names: ["DNS:a"]
+ */
+static int
+list_line(struct listing *l, const char *certname, const char *p)
+{
+	static const struct {
+		const char *text;
+		char state;
+	} header[] = {
+		{ "Requested Certificates:", ' ' },
+		{ "Signed Certificates:", '+' },
+		{ "Revoked Certificates:", '-' },
+		{ "Missing Certificates:", '?' }
+	};
+	size_t i, n;
+
+	n = strlen(certname);
+	for (i = 0; i < sizeof header / sizeof header[0]; i++)
+		if (strcmp(p, header[i].text) == 0) {
+			l->section = header[i].state;
+			return 0;
+		}
+	if (strstr(p, "Could not find a certificate for ") != NULL)
+		l->unknown = 1;
+	if (strstr(p, "invalid option: --certname") != NULL)
+		l->refused = 1;
+	if ((p[0] == ' ' || p[0] == '+' || p[0] == '-') && p[1] == ' ' &&
+	    p[2] == '"' && strncmp(p + 3, certname, n) == 0 && p[3 + n] == '"')
+		return list_take(l, p[0], p + 3 + n);
+	if (l->section == '\0' || p[0] != ' ')
+		return 0;
+	p += strspn(p, " ");
+	if (strncmp(p, certname, n) != 0 ||
+	    (p[n] != '\0' && p[n] != ' ' && p[n] != '\t'))
+		return 0;
+	return list_take(l, l->section, p + n);
+}
+
+static int
+list_run(struct mom *m, const char *const argv[])
+{
+	struct child c;
+	int rc, status;
+
+	memset(&m->list, 0, sizeof m->list);
+	rc = child_start(&c, argv);
+	status = rc == 0 ? child_wait_or_stop(&c) : -1;
+	while (rc == 0 && (rc = child_line(&c, line, sizeof line)) == 1)
+		rc = list_line(&m->list, m->o->certname, line);
+	if (rc == 0 && status != 0 && !m->list.unknown && !m->list.refused)
+		rc = complainx(interrupted() ? "interrupted" : "the CA did "
+		    "not say what it has of %s: is its server running?",
+		    m->o->certname);
+	if (rc == -1 || m->o->verbose)
+		child_show(&c);
+	child_close(&c);
+	return rc;
+}
+
+/* `list H` of the first releases knows no --certname, but always --all. */
+static int
+list(struct mom *m)
+{
+	const char *const cert[] = {
+		m->o->puppet, "cert", "--color=false", "list",
+		m->o->certname, NULL
+	};
+	const char *const ca[] = {
+		m->puppetserver, "ca", "list", "--certname",
+		m->o->certname, NULL
+	};
+	const char *const all[] = {
+		m->puppetserver, "ca", "list", "--all", NULL
+	};
+	int rc;
+
+	busy("asking the CA what it has of %s", m->o->certname);
+	rc = list_run(m, m->major < 6 ? cert : ca);
+	if (rc == 0 && m->list.refused)
+		rc = list_run(m, all);
+	return rc;
+}
+
+/* The same CA, but not on this host, or none at all. */
+static int
+ca_check(const struct mom *m)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+
+	if (format(path, sizeof path, "%s/ca_crt.pem", m->cadir) == -1)
+		return complainx("%s: too long", m->cadir);
+	if (stat(path, &st) == 0)
+		return 0;
+	if (errno == ENOENT || errno == ENOTDIR)
+		return complainx("no CA on this host (%s does not exist): run "
+		    "this on the MoM", path);
+	return complain("look at %s", path);
+}
+
+static int
+mom_open(struct mom *m, const struct options *o)
+{
+	const struct setting setting[] = {
+		{ "cadir", m->cadir }, { "certname", m->certname }
+	};
+	const char *end;
+
+	memset(m, 0, sizeof *m);
+	m->o = o;
+	end = strrchr(o->puppet, '/');
+	if (format(m->puppetserver, sizeof m->puppetserver, "%s", o->puppet) ==
+	    -1 || format(m->puppetserver + (end - o->puppet),
+	    sizeof m->puppetserver - (size_t)(end - o->puppet),
+	    "/puppetserver") == -1)
+		return complainx("%s: too long", o->puppet);
+	m->major = puppet_major(o);
+	if (m->major == -1 || settings_ask(o, m->major < 7 ? "master" :
+	    "server", setting, sizeof setting / sizeof setting[0]) == -1)
+		return -1;
+	return ca_check(m);
+}
+
+/*
+ * Runs what changes the CA.  It is left alone until it has ended: what the CA
+ * has afterwards tells what it did.
+ */
+static int
+act(struct child *c, const char *const argv[])
+{
+	return child_start(c, argv) == -1 ? -1 : child_wait(c);
+}
+
+static const char *const *
+clean_argv(const struct mom *m, const char *argv[6])
+{
+	const int cert = m->major < 6;
+
+	argv[0] = cert ? m->o->puppet : m->puppetserver;
+	argv[1] = cert ? "cert" : "ca";
+	argv[2] = cert ? "--color=false" : "clean";
+	argv[3] = cert ? "clean" : "--certname";
+	argv[4] = m->o->certname;
+	argv[5] = NULL;
+	return argv;
+}
+
+/*
+ * With only a request there is nothing to revoke, and `puppetserver ca clean`
+ * exits with 24.  Returns an exit status.
+ */
+static int
+clean_judge(struct mom *m, struct child *c, int status)
+{
+	const char *const h = m->o->certname;
+	const int request = !m->list.valid && !m->list.revoked;
+
+	if (list(m) == -1) {
+		child_show(c);
+		(void)complainx("%s may be cleaned or not: run this again", h);
+		return PART_WAY;
+	}
+	if (m->list.unknown && (status == 0 || request)) {
+		if (m->o->verbose)
+			child_show(c);
+		say("%s: %s", h, request ? "its request is removed from the "
+		    "CA; there was no certificate to revoke" : "its "
+		    "certificate is revoked and removed from the CA");
+		if (request)
+			say("if `cmregen node prepare' was already run, that "
+			    "was its request: run `cmregen node restore' "
+			    "there first");
+		next(m->o, h, "node prepare", "");
+		return DONE;
+	}
+	(void)complainx("puppet did not clean %s%s", h, m->list.unknown ?
+	    " without errors: look whether its serial is in the CRL" : "");
+	child_show(c);
+	return m->list.unknown || (m->list.revoked && !m->list.valid) ?
+	    PART_WAY : NOT_DONE;
+}
+
+/* Returns an exit status.  Parallel `puppet cert clean` lose revocations. */
+static int
+clean(struct mom *m)
+{
+	const char *const h = m->o->certname;
+	const char *argv[6];
+	struct child c;
+	int rc;
+
+	if (list(m) == -1)
+		return NOT_DONE;
+	if (m->list.unknown || m->list.valid + m->list.revoked +
+	    m->list.pending == 0) {
+		(void)complainx("the CA has nothing of %s: it was cleaned "
+		    "before, or is misspelt", h);
+		return NOT_DONE;
+	}
+	if (m->o->dry) {
+		child_say(clean_argv(m, argv));
+		next(m->o, h, "node prepare", "");
+		return DONE;
+	}
+	busy("cleaning %s", h);
+	if (act(&c, clean_argv(m, argv)) == -1 && c.out == -1)
+		rc = NOT_DONE;
+	else
+		rc = clean_judge(m, &c, child_status(&c));
+	child_close(&c);
+	return rc;
+}
+
+int
+mom_clean(const struct options *o)
+{
+	char name[NAME_SIZE];
+	struct lock lock;
+	int at, rc;
+
+	if (mom_open(&mom, o) == -1)
+		return NOT_DONE;
+	if (strcmp(mom.certname, o->certname) == 0) {
+		(void)complainx("%s is the MoM itself: its certificate is not "
+		    "for cmregen to revoke", o->certname);
+		return NOT_DONE;
+	}
+	at = path_open(mom.cadir, name);
+	if (at == -1)
+		return NOT_DONE;
+	rc = NOT_DONE;
+	if (o->dry)
+		rc = lock_ask(at, ".cmregen.lock") == -1 ? NOT_DONE :
+		    clean(&mom);
+	else if (lock_wait(&lock, at, ".cmregen.lock") == 0) {
+		rc = clean(&mom);
+		lock_drop(&lock);
+	}
+	(void)close(at);		/* only read */
+	return rc;
+}
+
+/* Waits until the CA has a request.  Returns 0, or -1. */
+static int
+request_wait(struct mom *m)
+{
+	const char *const h = m->o->certname;
+	long since;
+
+	for (since = seconds(); ; nap(POLL)) {
+		if (list(m) == -1)
+			return -1;
+		if (m->list.pending)
+			return 0;
+		if (m->list.valid || m->list.revoked)
+			return complainx("the CA has a certificate of %s, and "
+			    "no request: if `mom clean' was run before `node "
+			    "prepare' (autosigning), go on with `cmregen node "
+			    "finish' on %s; else run `cmregen mom clean %s'",
+			    h, h, h);
+		if (interrupted())
+			return complainx("interrupted; nothing was signed");
+		if (seconds() - since >= m->o->wait)
+			return complainx("the CA has no request of %s: run "
+			    "`cmregen node prepare' there, or wait for it "
+			    "with -w", h);
+		busy("waiting for the request of %s", h);
+	}
+}
+
+static const char *const *
+sign_argv(const struct mom *m, const char *argv[7])
+{
+	const int cert = m->major < 6;
+	int n;
+
+	n = 0;
+	argv[n++] = cert ? m->o->puppet : m->puppetserver;
+	argv[n++] = cert ? "cert" : "ca";
+	if (cert) {
+		argv[n++] = "--color=false";
+		argv[n++] = "--allow-dns-alt-names";
+	}
+	argv[n++] = "sign";
+	if (!cert)
+		argv[n++] = "--certname";
+	argv[n++] = m->o->certname;
+	argv[n] = NULL;
+	return argv;
+}
+
+/* The one refusal that a person can do something about. */
+static void
+sign_explain(struct child *c)
+{
+	child_rewind(c);
+	while (child_line(c, line, sizeof line) == 1)
+		if (strstr(line, "subject alternative names") != NULL)
+			note("set allow-subject-alt-names: true in the section "
+			    "certificate-authority of puppetserver's ca.conf, "
+			    "restart the server, then run this again");
+}
+
+static int
+sign_judge(struct mom *m, struct child *c, int status)
+{
+	const char *const h = m->o->certname;
+
+	if (list(m) == -1) {
+		child_show(c);
+		(void)complainx("%s may be signed or not: run this again", h);
+		return PART_WAY;
+	}
+	if (m->list.valid && !m->list.pending) {
+		if (status != 0 || m->o->verbose)
+			child_show(c);
+		say("%s: its request is signed", h);
+		next(m->o, h, "node finish", "");
+		return DONE;
+	}
+	(void)complainx("puppet did not sign the request of %s", h);
+	sign_explain(c);
+	child_show(c);
+	return m->list.pending ? NOT_DONE : PART_WAY;
+}
+
+int
+mom_sign(const struct options *o)
+{
+	struct mom *const m = &mom;
+	const char *argv[7];
+	struct child c;
+	int rc;
+
+	if (mom_open(m, o) == -1 || request_wait(m) == -1)
+		return NOT_DONE;
+	say("request of %s, SHA-256 fingerprint:", o->certname);
+	say("    %s", m->list.fingerprint);
+	say("    %s", m->list.names[0] == '\0' ? "no alternative names" :
+	    m->list.names);
+	if (o->fingerprint != NULL &&
+	    !fingerprint_match(o->fingerprint, m->list.fingerprint)) {
+		(void)complainx("this is not the request that -f names, and "
+		    "was not signed: compare with what `node prepare' printed "
+		    "on %s; a foreign or old request goes away by `cmregen "
+		    "mom clean %s'", o->certname, o->certname);
+		return NOT_DONE;
+	}
+	if (o->dry) {
+		child_say(sign_argv(m, argv));
+		next(o, o->certname, "node finish", "");
+		return DONE;
+	}
+	busy("signing the request of %s", o->certname);
+	if (act(&c, sign_argv(m, argv)) == -1 && c.out == -1)
+		rc = NOT_DONE;
+	else
+		rc = sign_judge(m, &c, child_status(&c));
+	child_close(&c);
+	return rc;
+}

@@ -1,0 +1,1865 @@
+/*
+ * node.c: what is done on the compile master: steps 3-8, 11-12, and the way
+ * back.  What changes the host is a table of steps, each with its undo and the
+ * words for the runbook of -n; the procedures stand at the end.
+ */
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmregen.h"
+
+#define LOCK ".cmregen.lock"
+
+enum {
+	SERVICES = 5,
+	ALL = (1 << SERVICES) - 1,
+	PUPPET = 1 << 0,		/* a set of services is a bit for each */
+	TICK = 100,			/* milliseconds between two looks */
+	RETRY = 5000,			/* between two agent runs */
+	MOMENT = 3000,			/* a service that dies at once is dead */
+	PREPARE_WAIT = 120,		/* seconds, where -w is not given */
+	FINISH_WAIT = 300
+};
+
+static const char *const service_name[SERVICES] = {
+	"puppet", "pe-puppetserver", "puppetserver", "mcollective",
+	"pxp-agent"
+};
+
+/* Made and removed by each agent run: neither copied nor compared. */
+static const char *const volatile_name[] = { "ssl.lock", NULL };
+static const char *const crl_name[] = { "ssl.lock", "crl.pem", NULL };
+
+struct service {
+	struct child child;		/* the call that is under way */
+	const char *argv[7];
+	int called;			/* there is such a call */
+	int running, enabled;		/* as puppet last reported */
+	int changed;			/* and that it changed this */
+};
+
+enum begin { COPY, STOP, EMPTY, START, DISCARD, REFUSE };
+
+struct node {
+	const struct options *o;
+	long wait;
+	/* settings */
+	char certname[PATH_SIZE], ssldir[PATH_SIZE], requestdir[PATH_SIZE];
+	char hostcert[PATH_SIZE], hostprivkey[PATH_SIZE], cadir[PATH_SIZE];
+	char client_datadir[PATH_SIZE], ca_server[PATH_SIZE];
+	char run_lock[PATH_SIZE], ssl_lock[PATH_SIZE], disabled[PATH_SIZE];
+	/* names below the ssldir */
+	const char *key, *cert;
+	char request[PATH_SIZE];
+	/* the directory of the ssldir, and names in it */
+	int at;
+	char ssl[NAME_SIZE], old[NAME_SIZE], del[NAME_SIZE], new[NAME_SIZE];
+	char bad[NAME_SIZE];
+	/* the directory of the backup, and names in it */
+	int bat;
+	char path[PATH_SIZE], copy[NAME_SIZE], part[NAME_SIZE];
+	char stale[NAME_SIZE];
+	struct lock lock;
+	struct service service[SERVICES];
+	int known, ran;			/* answers we have; were running */
+	int started;			/* those that undo has to stop */
+	int resumed;			/* a run before this one broke off */
+	enum begin begin;
+	int made;			/* the backup is of this run */
+	const char *aside;		/* where the original ssl stands */
+	int absent;			/* there was no ssl */
+	int signed_already;		/* autosigning */
+	char fingerprint[FINGERPRINT_SIZE];
+};
+
+struct step {
+	int (*act)(struct node *);
+	int (*undo)(struct node *);	/* safe also where act did nothing */
+	void (*show)(struct node *);
+};
+
+static struct node node;
+static char text[TEXT_SIZE], other[TEXT_SIZE], line[LINE_SIZE];
+
+/*
+ * Services.
+ */
+
+static const char *
+value_of(const char *p, const char *name)
+{
+	p += strspn(p, " ");
+	if (strncmp(p, name, strlen(name)) != 0)
+		return NULL;
+	p += strlen(name);
+	p += strspn(p, " ");
+	return strncmp(p, "=> '", 4) == 0 ? p + 4 : NULL;
+}
+
+/*
+ * Takes one line of `puppet resource service`: the block tells the state, the
+ * notice before it what has changed.  Returns 1 where it told the state.
+ */
+static int
+service_line(struct service *s, const char *p)
+{
+	const char *value;
+
+	if (strstr(p, "/ensure: ensure changed '") != NULL)
+		s->changed = 1;
+	value = value_of(p, "enable");
+	if (value != NULL)
+		s->enabled = strncmp(value, "true'", 5) == 0;
+	value = value_of(p, "ensure");
+	if (value == NULL)
+		return 0;
+	s->running = strncmp(value, "running'", 8) == 0;
+	return 1;
+}
+
+static int
+service_call(struct node *n, int i, const char *ensure)
+{
+	struct service *const s = &n->service[i];
+
+	s->argv[0] = n->o->puppet;
+	s->argv[1] = "resource";
+	s->argv[2] = "service";
+	s->argv[3] = service_name[i];
+	s->argv[4] = "--color=false";
+	s->argv[5] = ensure;
+	s->argv[6] = NULL;
+	s->called = 1;
+	return child_start(&s->child, s->argv);
+}
+
+/* Reads what a call has answered.  Returns 0, or -1 where it is no answer. */
+static int
+service_read(struct node *n, int i)
+{
+	struct service *const s = &n->service[i];
+	int rc, told;
+
+	told = 0;
+	s->changed = s->enabled = s->running = 0;
+	while ((rc = child_line(&s->child, line, sizeof line)) == 1)
+		told |= service_line(s, line);
+	if (rc == 0 && (!told || child_status(&s->child) != 0))
+		rc = complainx("puppet did not tell the state of the service "
+		    "%s", service_name[i]);
+	if (rc == -1 || n->o->verbose)
+		child_show(&s->child);
+	return rc;
+}
+
+/*
+ * The answer to a stop is on disk before anything is built on it.  Of a
+ * service that is down after a run that broke off, nobody knows who stopped
+ * it.
+ */
+static int
+service_record(struct node *n, int i)
+{
+	char record[NAME_SIZE];
+
+	if ((n->known & 1 << i) || (n->resumed && !n->service[i].changed))
+		return 0;
+	n->known |= 1 << i;
+	if (n->service[i].changed)
+		n->ran |= 1 << i;
+	(void)format(record, sizeof record, "%s %s", service_name[i],
+	    n->service[i].changed ? "running" : "stopped");
+	return lock_add(&n->lock, record);
+}
+
+/*
+ * Ends the call of a service if it has ended.  Returns 1 where it has, 0 where
+ * it goes on; *bad gets the services that did not answer, or not as wanted.
+ */
+static int
+service_take(struct node *n, int i, const char *ensure, int *bad)
+{
+	struct service *const s = &n->service[i];
+
+	if (!s->called || !child_ended(&s->child))
+		return 0;
+	s->called = 0;
+	if (s->child.out == -1 || service_read(n, i) == -1)
+		*bad |= 1 << i;
+	else if (ensure != NULL &&
+	    s->running != (strcmp(ensure, "ensure=running") == 0)) {
+		(void)complainx("the service %s is %s, which was to be %s",
+		    service_name[i], s->running ? "running" : "stopped",
+		    s->running ? "stopped" : "running");
+		child_show(&s->child);
+		*bad |= 1 << i;
+	}
+	child_close(&s->child);
+	return 1;
+}
+
+/*
+ * Has the state of these services asked or changed, all at the same time, and
+ * waits for the answers, whatever happens.  Returns those that are not as they
+ * should be.
+ */
+static int
+services(struct node *n, int set, const char *ensure)
+{
+	int i, left, bad;
+
+	bad = 0;
+	for (i = 0; i < SERVICES; i++)
+		if (set & 1 << i)
+			(void)service_call(n, i, ensure);
+	for (left = set; left != 0; ) {
+		for (i = 0; i < SERVICES; i++)
+			if ((left & 1 << i) &&
+			    service_take(n, i, ensure, &bad))
+				left &= ~(1 << i);
+		if (left != 0)
+			nap(1000);
+	}
+	return bad;
+}
+
+static const char *
+service_names(int set)
+{
+	static char names[NAME_SIZE];
+	int i;
+
+	names[0] = '\0';
+	for (i = 0; i < SERVICES; i++)
+		if (set & 1 << i)
+			(void)format(names + strlen(names), sizeof names -
+			    strlen(names), "%s%s", names[0] == '\0' ? "" :
+			    ", ", service_name[i]);
+	return names;
+}
+
+static void
+services_show(struct node *n, int set, const char *ensure)
+{
+	int i;
+
+	for (i = 0; i < SERVICES; i++)
+		if (set & 1 << i)
+			say("%s resource service %s %s", n->o->puppet,
+			    service_name[i], ensure);
+}
+
+/*
+ * Waits for Puppet runs to end.
+ */
+
+/* The process that holds a lock file of Puppet, or 0. */
+static pid_t
+lock_holder(const char *path)
+{
+	char name[NAME_SIZE];
+	ssize_t size;
+	long pid;
+	int at;
+
+	if (path[0] == '\0')
+		return 0;
+	at = path_open(path, name);
+	if (at == -1)
+		return 0;
+	size = file_read(at, name, text, sizeof text);
+	(void)close(at);		/* only read */
+	if (size < 1)
+		return 0;
+	text[strcspn(text, " \r\n")] = '\0';
+	pid = number(text);
+	if (pid < 1 || (kill((pid_t)pid, 0) == -1 && errno == ESRCH))
+		return 0;
+	return (pid_t)pid;
+}
+
+static int
+runs_wait(struct node *n)
+{
+	const char *file;
+	long since;
+	pid_t pid;
+
+	for (since = seconds(); ; nap(TICK)) {
+		file = n->run_lock;
+		pid = lock_holder(file);
+		if (pid == 0) {
+			file = n->ssl_lock;
+			pid = lock_holder(file);
+		}
+		if (pid == 0)
+			return 0;
+		if (interrupted())
+			return complainx("interrupted while it waited for a "
+			    "Puppet run to end");
+		if (seconds() - since >= n->wait)
+			return complainx("a Puppet run did not end: PID %d "
+			    "holds %s; if it is not Puppet, remove %s; else "
+			    "wait longer with -w", (int)pid, file, file);
+		busy("waiting for the Puppet run of PID %d to end", (int)pid);
+	}
+}
+
+/*
+ * Opening: settings, names, and the checks before anything changes.
+ */
+
+static int
+settings(struct node *n)
+{
+	const struct setting s[] = {
+		{ "certname", n->certname }, { "ssldir", n->ssldir },
+		{ "requestdir", n->requestdir }, { "hostcert", n->hostcert },
+		{ "hostprivkey", n->hostprivkey }, { "cadir", n->cadir },
+		{ "client_datadir", n->client_datadir },
+		{ "ca_server", n->ca_server },
+		{ "agent_catalog_run_lockfile", n->run_lock },
+		{ "agent_disabled_lockfile", n->disabled },
+		{ "ssl_lockfile", n->ssl_lock }
+	};
+
+	if (settings_ask(n->o, "agent", s, sizeof s / sizeof s[0]) == -1)
+		return -1;
+	if (!certname_ok(n->certname))
+		return complainx("puppet's setting certname is '%s', which "
+		    "cmregen does not take: a to z, 0 to 9, '.', '_' and '-' "
+		    "only", n->certname);
+	return 0;
+}
+
+/* What of a path stands below the ssldir, or NULL. */
+static const char *
+below(const struct node *n, const char *path)
+{
+	size_t len;
+
+	len = strlen(n->ssldir);
+	if (strncmp(path, n->ssldir, len) != 0 || path[len] != '/')
+		return NULL;
+	return path + len + 1;
+}
+
+static int
+names_below(struct node *n)
+{
+	const char *dir;
+
+	n->key = below(n, n->hostprivkey);
+	n->cert = below(n, n->hostcert);
+	dir = below(n, n->requestdir);
+	if (n->key == NULL || n->cert == NULL || dir == NULL)
+		return complainx("hostprivkey, hostcert and requestdir must "
+		    "be below the ssldir %s: cmregen does not know other "
+		    "layouts", n->ssldir);
+	return format(n->request, sizeof n->request, "%s/%s.pem", dir,
+	    n->certname) == -1 ? complainx("requestdir is too long") : 0;
+}
+
+/* The names beside the ssldir, and beside the backup. */
+static int
+names_beside(struct node *n)
+{
+	const struct {
+		char *name;
+		const char *base, *tail;
+	} name[] = {
+		{ n->old, n->ssl, ".cmregen-old" },
+		{ n->del, n->ssl, ".cmregen-del" },
+		{ n->new, n->ssl, ".cmregen-new" },
+		{ n->bad, n->ssl, ".cmregen-bad" },
+		{ n->part, n->copy, ".cmregen-part" },
+		{ n->stale, n->copy, ".cmregen-del" }
+	};
+	size_t i;
+
+	if (strstr(n->copy, ".cmregen-") != NULL)
+		return complainx("%s: that name is cmregen's own: choose "
+		    "another for -b", n->path);
+	for (i = 0; i < sizeof name / sizeof name[0]; i++)
+		if (format(name[i].name, NAME_SIZE, "%s%s", name[i].base,
+		    name[i].tail) == -1)
+			return complainx("%s: the name is too long",
+			    name[i].base);
+	return 0;
+}
+
+/* Whether the directory is the one in question, or is inside it. */
+static int
+inside(int at, const struct stat *what)
+{
+	struct stat st, up;
+	int fd, next;
+
+	fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd != -1 && fstat(fd, &st) == 0) {
+		if (st.st_dev == what->st_dev && st.st_ino == what->st_ino) {
+			(void)close(fd);	/* only read */
+			return 1;
+		}
+		next = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		(void)close(fd);		/* only read */
+		fd = next;
+		if (fd == -1 || fstat(fd, &up) == -1 ||
+		    (up.st_dev == st.st_dev && up.st_ino == st.st_ino))
+			break;
+	}
+	if (fd != -1)
+		(void)close(fd);		/* only read */
+	return 0;
+}
+
+/*
+ * The ssldir must be a directory that can be renamed: of a link or a mount
+ * point only the outside would be.
+ */
+static int
+ssl_check(const struct node *n, struct stat *ssl)
+{
+	struct stat up;
+	ssize_t len;
+
+	if (fstatat(n->at, n->ssl, ssl, AT_SYMLINK_NOFOLLOW) == -1) {
+		if (errno != ENOENT)
+			return complain("look at %s", n->ssldir);
+		return 0;
+	}
+	if (S_ISLNK(ssl->st_mode)) {
+		len = readlinkat(n->at, n->ssl, text, sizeof text - 1);
+		if (len == -1)
+			return complain("read the link %s", n->ssldir);
+		text[len] = '\0';
+		return complainx("%s is a symbolic link: let ssldir in "
+		    "puppet.conf name %s instead", n->ssldir, text);
+	}
+	if (!S_ISDIR(ssl->st_mode))
+		return complainx("%s is not a directory", n->ssldir);
+	if (fstat(n->at, &up) == -1)
+		return complain("look at the directory of %s", n->ssldir);
+	if (up.st_dev != ssl->st_dev)
+		return complainx("%s is a mount point: let ssldir in "
+		    "puppet.conf name a directory inside it", n->ssldir);
+	return 1;
+}
+
+static int
+backup_check(const struct node *n, const struct stat *ssl, int there)
+{
+	struct stat b, up, bup;
+
+	if (fstat(n->at, &up) == -1 || fstat(n->bat, &bup) == -1)
+		return complain("look at the directory of %s", n->path);
+	if (strcmp(n->copy, n->ssl) == 0 && up.st_dev == bup.st_dev &&
+	    up.st_ino == bup.st_ino)
+		return complainx("%s is the ssldir itself: choose another "
+		    "for -b", n->path);
+	if (there && inside(n->bat, ssl))
+		return complainx("%s is inside the ssldir: choose another for "
+		    "-b", n->path);
+	if (fstatat(n->bat, n->copy, &b, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : complain("look at %s", n->path);
+	if (!S_ISDIR(b.st_mode))
+		return complainx("%s exists and is not a directory: move it "
+		    "away, or choose another for -b", n->path);
+	if (inside(n->at, &b))
+		return complainx("%s holds the ssldir: choose another for -b",
+		    n->path);
+	return 0;
+}
+
+static int
+ca_check(const char *dir, const char *tail)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+
+	if (format(path, sizeof path, "%s%s/ca_key.pem", dir, tail) == -1)
+		return complainx("%s: too long", dir);
+	if (stat(path, &st) == 0)
+		return complainx("a CA is on this host (%s): node commands "
+		    "are for compile masters; if this host is not the MoM, "
+		    "that CA was made by mistake: move %s%s away", path, dir,
+		    tail);
+	if (errno == ENOENT || errno == ENOTDIR)
+		return 0;
+	return complain("look at %s", path);
+}
+
+static int
+backup_open(struct node *n)
+{
+	if (n->o->backup == NULL) {
+		n->bat = n->at;
+		return format(n->path, sizeof n->path, "%s_bak", n->ssldir) |
+		    format(n->copy, sizeof n->copy, "%s_bak", n->ssl);
+	}
+	(void)format(n->path, sizeof n->path, "%s", n->o->backup);
+	n->bat = path_open(n->path, n->copy);
+	return n->bat == -1 ? -1 : 0;
+}
+
+static int
+node_open(struct node *n, const struct options *o, long wait)
+{
+	struct stat ssl;
+	size_t len;
+	int there;
+
+	memset(n, 0, sizeof *n);
+	n->o = o;
+	n->wait = o->wait == -1 ? wait : o->wait;
+	n->at = n->bat = n->lock.fd = -1;
+	if (settings(n) == -1)
+		return -1;
+	len = strlen(n->ssldir);
+	while (len > 1 && n->ssldir[len - 1] == '/')
+		n->ssldir[--len] = '\0';
+	if (names_below(n) == -1 || ca_check(n->cadir, "") == -1 ||
+	    ca_check(n->ssldir, "/ca") == -1)
+		return -1;
+	n->at = path_open(n->ssldir, n->ssl);
+	if (n->at == -1 || backup_open(n) == -1 || names_beside(n) == -1)
+		return -1;
+	there = ssl_check(n, &ssl);
+	if (there == -1 || backup_check(n, &ssl, there) == -1)
+		return -1;
+	n->absent = !there;
+	return 0;
+}
+
+static void
+node_close(struct node *n)
+{
+	lock_drop(&n->lock);
+	if (n->bat != n->at && n->bat != -1)
+		(void)close(n->bat);	/* a directory: nothing to lose */
+	if (n->at != -1)
+		(void)close(n->at);	/* likewise */
+}
+
+/* Puppet that is disabled makes no request, and runs no catalog. */
+static int
+disabled_check(const struct node *n)
+{
+	char name[NAME_SIZE];
+	ssize_t len;
+	int at, rc;
+
+	if (n->disabled[0] == '\0')
+		return 0;
+	at = path_open(n->disabled, name);
+	if (at == -1)
+		return -1;
+	rc = name_exists(at, name);
+	len = rc == 1 ? file_read(at, name, text, sizeof text) : -1;
+	(void)close(at);		/* only read */
+	if (rc == 1)
+		return complainx("Puppet is administratively disabled (%s): "
+		    "if it may run, type: %s agent --enable",
+		    len > 0 ? text : n->disabled, n->o->puppet);
+	return rc;
+}
+
+/*
+ * What a run that broke off has written into the lock file: the services that
+ * it has stopped were running, whatever they answer now.
+ */
+static void
+records_read(struct node *n)
+{
+	const char *p;
+	size_t len;
+	int i;
+
+	if (file_read(n->at, LOCK, text, sizeof text) < 1)
+		return;
+	n->resumed = 1;
+	for (p = text; p != NULL; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		for (i = 0; i < SERVICES; i++) {
+			len = strlen(service_name[i]);
+			if (strncmp(p, service_name[i], len) != 0)
+				continue;
+			if (strncmp(p + len, " running\n", 9) == 0)
+				n->ran |= 1 << i;
+			else if (strncmp(p + len, " stopped\n", 9) != 0)
+				continue;
+			n->known |= 1 << i;
+		}
+	}
+}
+
+static int
+lock(struct node *n)
+{
+	int rc;
+
+	if (!n->o->dry) {
+		if (lock_take(&n->lock, n->at, LOCK) == -1)
+			return -1;
+		records_read(n);
+		return 0;
+	}
+	rc = lock_ask(n->at, LOCK);
+	if (rc == 1)
+		return complainx("another cmregen is running on this host");
+	if (rc == 0)
+		records_read(n);
+	return rc;
+}
+
+/*
+ * Where to begin.
+ */
+
+enum same { NONE, SAME, OTHER };	/* as in the backup; NONE: not there */
+
+/* How a file below the ssldir compares with that of the backup. */
+static int
+same(const struct node *n, const char *file)
+{
+	char path[PATH_SIZE];
+	ssize_t a, b;
+
+	if (format(path, sizeof path, "%s/%s", n->ssl, file) == -1)
+		return complainx("%s/%s: too long", n->ssl, file);
+	a = file_read(n->at, path, text, sizeof text);
+	if (a == -1 && errno == ENOENT)
+		return NONE;
+	if (a == -1)
+		return complain("read %s/%s", n->ssldir, file);
+	if (format(path, sizeof path, "%s/%s", n->copy, file) == -1)
+		return complainx("%s/%s: too long", n->copy, file);
+	b = file_read(n->bat, path, other, sizeof other);
+	if (b == -1 && errno == ENOENT)
+		return OTHER;
+	if (b == -1)
+		return complain("read %s/%s", n->path, file);
+	return a == b && memcmp(text, other, (size_t)a) == 0 ? SAME : OTHER;
+}
+
+/* The key is still that of the backup. */
+static enum begin
+begin_same(struct node *n, int cert)
+{
+	char difference[DIFFERENCE_SIZE], crl[DIFFERENCE_SIZE];
+	int rc;
+
+	rc = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
+	    difference);
+	if (rc == 0)
+		return STOP;
+	if (rc == 1 && cert != OTHER)
+		rc = tree_compare(n->at, n->ssl, n->bat, n->copy, crl_name,
+		    crl);
+	if (rc == 0) {
+		note("only the CRL has changed since the backup %s was made: "
+		    "it is made anew", n->path);
+		return COPY;
+	}
+	if (rc == 1)
+		(void)complainx("the backup %s has the present key, but %s: "
+		    "move it away, or name another with -b", n->path,
+		    difference);
+	return REFUSE;
+}
+
+static enum begin
+begin_new(struct node *n, int key, int cert)
+{
+	if (key == NONE || cert == NONE)
+		return START;
+	if (cert == SAME) {
+		note("the certificate of %s was not cleaned on the MoM: the "
+		    "key is new, the certificate is not; this %s is discarded",
+		    n->certname, n->ssl);
+		n->aside = n->del;
+		return DISCARD;
+	}
+	(void)complainx("the key and the certificate are newer than the "
+	    "backup %s: if this regeneration is not finished, run `cmregen "
+	    "node finish'; else move the backup away, or name another with -b",
+	    n->path);
+	return REFUSE;
+}
+
+/* An ssl set aside is there: a run broke off. */
+static enum begin
+begin_old(struct node *n, int copy, int key)
+{
+	n->aside = n->old;
+	if (copy && n->absent)
+		return EMPTY;
+	if (copy && key != SAME)
+		return START;
+	if (copy)
+		(void)complainx("%s and %s both have the key of the backup "
+		    "%s: look which is right, and move the other away",
+		    n->ssl, n->old, n->path);
+	else if (n->absent)
+		return COPY;
+	else
+		(void)complainx("%s is there, but not the backup %s: give the "
+		    "same -b as before", n->old, n->path);
+	return REFUSE;
+}
+
+/* The table of DESIGN.md; the first row that matches wins. */
+static enum begin
+begin(struct node *n)
+{
+	int new, bad, old, copy, key, cert;
+
+	new = name_exists(n->at, n->new);
+	bad = name_exists(n->at, n->bad);
+	old = name_exists(n->at, n->old);
+	copy = name_exists(n->bat, n->copy);
+	if (new == -1 || bad == -1 || old == -1 || copy == -1)
+		return REFUSE;
+	if (new || bad) {
+		(void)complainx("a `cmregen node restore' broke off: run it "
+		    "again");
+		return REFUSE;
+	}
+	key = cert = NONE;
+	if (copy && !n->absent) {
+		key = same(n, n->key);
+		cert = same(n, n->cert);
+	}
+	if (key == -1 || cert == -1)
+		return REFUSE;
+	if (old)
+		return begin_old(n, copy, key);
+	if (n->absent && copy)
+		return EMPTY;
+	if (n->absent) {
+		(void)complainx("there is neither %s nor a backup %s: give "
+		    "the same -b as before, or let Puppet make its key",
+		    n->ssldir, n->path);
+		return REFUSE;
+	}
+	if (!copy)
+		return COPY;
+	if (key == SAME)
+		return begin_same(n, cert);
+	return begin_new(n, key, cert);
+}
+
+/*
+ * Steps.  Removing starts with a rename to the name whose content nobody
+ * needs, so that nothing half removed is ever taken for more.
+ */
+
+static int
+discard(int at, const char *name, const char *del)
+{
+	int rc;
+
+	rc = name_exists(at, name);
+	if (rc == 1)
+		rc = name_move(at, name, at, del);
+	return rc == 0 ? tree_remove(at, del) : -1;
+}
+
+/*
+ * Step 2: the backup.  A stale one is kept until the end, so that undo can
+ * bring it back; only where ssl changes a second time during one run there is
+ * no name left for it, and the newer copy stays.
+ */
+static int
+copy_act(struct node *n)
+{
+	int exists, twice;
+
+	busy("copying %s to %s", n->ssldir, n->path);
+	exists = name_exists(n->bat, n->copy);
+	twice = name_exists(n->bat, n->stale);
+	if (exists == -1 || twice == -1 || tree_copy(n->at, n->ssl, n->bat,
+	    n->part, volatile_name) == -1 || tree_settle(n->at, n->ssl, n->bat,
+	    n->part, volatile_name) == -1)
+		return -1;
+	if (twice && tree_remove(n->bat, n->stale) == -1)
+		return -1;
+	if (exists && name_move(n->bat, n->copy, n->bat, n->stale) == -1)
+		return -1;
+	if (name_move(n->bat, n->part, n->bat, n->copy) == -1)
+		return -1;
+	if (exists && n->made && !twice)
+		return tree_remove(n->bat, n->stale);
+	n->made = !twice;
+	return 0;
+}
+
+/*
+ * Before a backup goes it is compared once more: should anything have written
+ * into ssl, it may hold the only copy of the key.
+ */
+static int
+copy_undo(struct node *n)
+{
+	char difference[DIFFERENCE_SIZE];
+	int there, stale;
+
+	if (tree_remove(n->bat, n->part) == -1)
+		return -1;
+	there = name_exists(n->bat, n->copy);
+	stale = name_exists(n->bat, n->stale);
+	if (there == -1 || stale == -1)
+		return -1;
+	if (there && n->made) {
+		if (tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
+		    difference) != 0)
+			return complainx("the backup %s stays, since %s is no "
+			    "longer like it", n->path, n->ssldir);
+		if (name_move(n->bat, n->copy, n->bat, n->part) == -1)
+			return -1;
+		there = 0;
+	}
+	if (stale && !there && name_move(n->bat, n->stale, n->bat, n->copy) ==
+	    -1)
+		return -1;
+	return tree_remove(n->bat, n->part);
+}
+
+static void
+copy_show(struct node *n)
+{
+	say("cp -Rp %s %s", n->ssldir, n->path);
+}
+
+/* Step 3: services. */
+static int
+stop_some(struct node *n, int set)
+{
+	int i, bad, left, rc;
+
+	rc = bad = 0;
+	busy("stopping %s", service_names(set));
+	for (i = 0; i < SERVICES; i++)
+		if (set & 1 << i)
+			(void)service_call(n, i, "ensure=stopped");
+	for (left = set; left != 0; ) {
+		for (i = 0; i < SERVICES; i++) {
+			if (!(left & 1 << i) || !service_take(n, i,
+			    "ensure=stopped", &bad))
+				continue;
+			left &= ~(1 << i);
+			rc |= service_record(n, i);
+		}
+		if (left != 0)
+			nap(1000);
+	}
+	return bad != 0 ? -1 : rc;
+}
+
+/* A run in progress could start the others again: they are stopped after it. */
+static int
+stop_act(struct node *n)
+{
+	if (lock_add(&n->lock, "stopping") == -1 ||
+	    stop_some(n, PUPPET) == -1 || runs_wait(n) == -1)
+		return -1;
+	if (interrupted())
+		return complainx("interrupted");
+	return n->begin == DISCARD ? 0 : stop_some(n, ALL & ~PUPPET);
+}
+
+static int
+stop_undo(struct node *n)
+{
+	int bad;
+
+	if (n->ran == 0)
+		return 0;
+	busy("starting %s again", service_names(n->ran));
+	bad = services(n, n->ran, "ensure=running");
+	return bad == 0 ? 0 : complainx("not running, though it was before: "
+	    "%s", service_names(bad));
+}
+
+static void
+stop_show(struct node *n)
+{
+	services_show(n, n->begin == DISCARD ? PUPPET : ALL, "ensure=stopped");
+}
+
+/* Step 4: a service may have written into ssl until it stopped. */
+static int
+again_act(struct node *n)
+{
+	char difference[DIFFERENCE_SIZE];
+	int rc;
+
+	if (n->begin > STOP)
+		return 0;
+	busy("comparing %s with %s", n->ssldir, n->path);
+	rc = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
+	    difference);
+	if (rc != 1)
+		return rc;
+	note("%s: the backup is made anew", difference);
+	return copy_act(n);
+}
+
+/* Step 5: from here on there is no ssl; old, or del, is what it was. */
+static int
+aside_act(struct node *n)
+{
+	if (n->absent || n->begin == EMPTY || n->begin == START)
+		return 0;
+	if (n->aside == NULL)
+		n->aside = n->old;
+	return name_move(n->at, n->ssl, n->at, n->aside);
+}
+
+/*
+ * What was set aside comes back.  An ssl that the agent has made meanwhile
+ * holds a key that nobody has used.
+ */
+static int
+aside_undo(struct node *n)
+{
+	const char *const tmp = n->aside == n->del ? n->bad : n->del;
+	int back, there;
+
+	back = n->aside == NULL ? 0 : name_exists(n->at, n->aside);
+	there = name_exists(n->at, n->ssl);
+	if (back == -1 || there == -1)
+		return -1;
+	if (!back && !n->absent)
+		return 0;
+	if (there && name_move(n->at, n->ssl, n->at, tmp) == -1)
+		return -1;
+	if (back && name_move(n->at, n->aside, n->at, n->ssl) == -1)
+		return -1;
+	return there ? tree_remove(n->at, tmp) : 0;
+}
+
+static void
+aside_show(struct node *n)
+{
+	if (!n->absent && n->begin != START)
+		say("mv %s %s.cmregen-%s", n->ssldir, n->ssldir,
+		    n->begin == DISCARD ? "del" : "old");
+}
+
+/* Step 6: the cached catalog. */
+static int
+catalog_act(struct node *n)
+{
+	char path[PATH_SIZE], name[NAME_SIZE];
+	int at, rc;
+
+	if (format(path, sizeof path, "%s/catalog/%s.json", n->client_datadir,
+	    n->certname) == -1)
+		return complainx("%s: too long", n->client_datadir);
+	at = open(n->client_datadir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at == -1)
+		return errno == ENOENT ? 0 : complain("open %s",
+		    n->client_datadir);
+	rc = name_exists(at, "catalog");
+	if (rc == 1) {
+		rc = path_open_below(at, path + strlen(n->client_datadir),
+		    name);
+		(void)close(at);	/* only read */
+		at = rc;
+	}
+	if (rc > 0 && unlinkat(at, name, 0) == -1 && errno != ENOENT)
+		rc = complain("remove %s", path);
+	if (at != -1)
+		(void)close(at);	/* only read */
+	return rc == -1 ? -1 : 0;
+}
+
+static void
+catalog_show(struct node *n)
+{
+	say("rm -f %s/catalog/%s.json", n->client_datadir, n->certname);
+}
+
+/* Step 7: services that were running, as far as anybody knows. */
+static int
+ran_find(struct node *n)
+{
+	int i, ask;
+
+	ask = n->resumed ? ALL & ~n->known & ~n->ran : 0;
+	if (ask == 0)
+		return 0;
+	busy("asking which services are enabled");
+	if (services(n, ask, NULL) != 0)
+		return -1;
+	for (i = 0; i < SERVICES; i++)
+		if ((ask & 1 << i) && n->service[i].enabled)
+			n->ran |= 1 << i;
+	return 0;
+}
+
+static int
+start_act(struct node *n)
+{
+	int i;
+
+	if (ran_find(n) == -1)
+		return -1;
+	n->started = n->ran | PUPPET;
+	busy("starting %s", service_names(n->started));
+	for (i = 0; i < SERVICES; i++)
+		if ((n->started & 1 << i) &&
+		    service_call(n, i, "ensure=running") == -1)
+			return -1;
+	return 0;
+}
+
+/*
+ * A start that is under way is ended first: a stop that overtook it would be
+ * followed by it.
+ */
+static int
+start_undo(struct node *n)
+{
+	int i, bad;
+
+	if (n->started == 0)
+		return 0;
+	busy("stopping %s again", service_names(n->started));
+	for (i = 0; i < SERVICES; i++)
+		if (n->service[i].called) {
+			child_stop(&n->service[i].child);
+			child_close(&n->service[i].child);
+			n->service[i].called = 0;
+		}
+	bad = services(n, n->started, "ensure=stopped");
+	note("a request of %s may be left on the MoM: `cmregen mom clean %s' "
+	    "removes it", n->certname, n->certname);
+	return bad == 0 ? 0 : complainx("could not be stopped: %s",
+	    service_names(bad));
+}
+
+static void
+start_show(struct node *n)
+{
+	services_show(n, ALL, "ensure=running");
+}
+
+/* Step 8: the request, or the certificate. */
+
+/* A PEM file below the ssldir: its fingerprint.  Returns 1, 0 or -1. */
+static int
+pem_look(struct node *n, const char *file, const char *label)
+{
+	char path[PATH_SIZE];
+
+	if (format(path, sizeof path, "%s/%s", n->ssl, file) == -1)
+		return complainx("%s: too long", file);
+	if (file_read(n->at, path, text, sizeof text) == -1)
+		return errno == ENOENT ? 0 : complain("read %s/%s", n->ssldir,
+		    file);
+	return pem_fingerprint(text, label, n->fingerprint) == 0;
+}
+
+/* Returns 1 when there is something to hand on, 0, or -1. */
+static int
+request_look(struct node *n)
+{
+	int rc;
+
+	rc = pem_look(n, n->cert, "CERTIFICATE");
+	if (rc == 1 && same(n, n->cert) == SAME)
+		return complainx("the MoM still had the old certificate of "
+		    "%s, and the agent has fetched that: run `cmregen mom "
+		    "clean %s' on the MoM, then this again", n->certname,
+		    n->certname);
+	if (rc != 0) {
+		n->signed_already = 1;
+		return rc;
+	}
+	return pem_look(n, n->request, "CERTIFICATE REQUEST");
+}
+
+static void
+hand_off(struct node *n)
+{
+	char rest[2 * PATH_SIZE];
+
+	if (n->signed_already) {
+		say("%s has its new certificate already (autosigning)",
+		    n->certname);
+		next(n->o, n->certname, "node finish", "");
+		return;
+	}
+	say("request of %s, SHA-256 fingerprint:", n->certname);
+	say("    %s", n->fingerprint);
+	(void)format(rest, sizeof rest, " -f %s %s", n->fingerprint,
+	    n->certname);
+	(void)format(text, sizeof text, "the MoM (%s)", n->ca_server);
+	next(n->o, text, "mom sign", rest);
+	(void)format(text, sizeof text, "%s when it is signed", n->certname);
+	next(n->o, text, "node finish", "");
+}
+
+static int
+request_act(struct node *n)
+{
+	long since;
+	int rc, i, bad;
+
+	bad = 0;
+	for (since = seconds(); ; nap(TICK)) {
+		rc = request_look(n);
+		if (rc != 0)
+			break;
+		for (i = 0; i < SERVICES; i++)
+			(void)service_take(n, i, "ensure=running", &bad);
+		if (bad & PUPPET)
+			return complainx("without the service puppet there "
+			    "will be no request");
+		if (interrupted())
+			return complainx("interrupted while it waited for the "
+			    "request");
+		if (seconds() - since >= n->wait)
+			return complainx("no request within %d s: look at the "
+			    "log of the service puppet, or wait longer with "
+			    "-w", (int)n->wait);
+		busy("waiting for Puppet to make key and request");
+	}
+	if (rc == 1)
+		hand_off(n);
+	return rc == 1 ? 0 : -1;
+}
+
+static void
+request_show(struct node *n)
+{
+	say("# wait for %s/%s.pem", n->requestdir, n->certname);
+}
+
+/* Step 9: nothing is undone any more. */
+static int
+end_act(struct node *n)
+{
+	int i, left, bad, rc;
+
+	rc = discard(n->at, n->old, n->del) | tree_remove(n->bat, n->stale);
+	bad = 0;
+	do {
+		left = 0;
+		for (i = 0; i < SERVICES; i++)
+			if (n->service[i].called && !service_take(n, i,
+			    "ensure=running", &bad))
+				left |= 1 << i;
+		if (left != 0) {
+			busy("the request is there; waiting for %s to start",
+			    service_names(left));
+			nap(TICK);
+		}
+	} while (left != 0 && !interrupted());
+	if (left != 0)
+		note("not waiting for %s, which may still be starting",
+		    service_names(left));
+	if (bad & PUPPET)
+		rc = complainx("the service puppet does not run: start it");
+	else if (bad != 0)
+		note("%s: not running yet, which is usual without a "
+		    "certificate; `cmregen node finish' starts what is "
+		    "enabled", service_names(bad));
+	return rc | lock_forget(&n->lock);
+}
+
+static void
+end_show(struct node *n)
+{
+	if (!n->absent || n->aside != NULL)
+		say("rm -rf %s.cmregen-%s", n->ssldir, n->begin == DISCARD ?
+		    "del" : "old");
+}
+
+/*
+ * Running the steps.
+ */
+
+/* What stands where, after a stop part way. */
+static int
+standing(const struct node *n, const char *again)
+{
+	const struct {
+		int at;
+		const char *name, *what;
+	} name[] = {
+		{ n->at, n->ssl, "in use" },
+		{ n->bat, n->copy, "the backup, complete" },
+		{ n->at, n->old, "ssl as it was" },
+		{ n->at, n->new, "an unfinished copy" },
+		{ n->at, n->bad, "ssl as it was before the restore" },
+		{ n->at, n->del, "to be removed" },
+		{ n->bat, n->part, "an unfinished copy" },
+		{ n->bat, n->stale, "to be removed" }
+	};
+	size_t i;
+
+	(void)complainx("stopped part way; what stands now:");
+	for (i = 0; i < sizeof name / sizeof name[0]; i++)
+		if (name_exists(name[i].at, name[i].name) == 1)
+			note("    %s: %s", name[i].name, name[i].what);
+	note("run `cmregen node %s' again with the same options", again);
+	return PART_WAY;
+}
+
+/*
+ * The last step is not undone: what came before it has succeeded.  An undo is
+ * called for every step, also for those that an earlier run has done.
+ */
+static int
+steps_run(struct node *n, const struct step *s, int first, int count,
+    const char *again)
+{
+	int i, rc;
+
+	for (i = first; i < count; i++) {
+		if (i < count - 1 && interrupted()) {
+			(void)complainx("interrupted");
+			break;
+		}
+		if (s[i].act != NULL && s[i].act(n) == -1)
+			break;
+	}
+	if (i == count)
+		return DONE;
+	if (i == count - 1)
+		return standing(n, again);
+	hold();
+	rc = 0;
+	for (; i >= 0; i--)
+		if (s[i].undo != NULL && s[i].undo(n) == -1)
+			rc = -1;
+	if (rc == -1 || lock_forget(&n->lock) == -1)
+		return standing(n, again);
+	note("not done; everything is as it was before");
+	return NOT_DONE;
+}
+
+static int
+steps_show(struct node *n, const struct step *s, int first, int count)
+{
+	int i;
+
+	for (i = first; i < count; i++)
+		if (s[i].show != NULL)
+			s[i].show(n);
+	return DONE;
+}
+
+/*
+ * node prepare.
+ */
+
+static int
+prepare_run(struct node *n, const struct step *s, int first, int count)
+{
+	if (tree_remove(n->bat, n->part) == -1 ||
+	    tree_remove(n->bat, n->stale) == -1 ||
+	    tree_remove(n->at, n->del) == -1)
+		return NOT_DONE;
+	if (n->begin == COPY && n->aside != NULL) {
+		if (name_move(n->at, n->old, n->at, n->ssl) == -1)
+			return NOT_DONE;
+		n->aside = NULL;
+		n->absent = 0;
+	}
+	return steps_run(n, s, first, count, "prepare");
+}
+
+static int
+prepare(struct node *n)
+{
+	static const struct step step[] = {
+		{ copy_act, copy_undo, copy_show },
+		{ stop_act, stop_undo, stop_show },
+		{ again_act, NULL, NULL },
+		{ aside_act, aside_undo, aside_show },
+		{ catalog_act, NULL, catalog_show },
+		{ start_act, start_undo, start_show },
+		{ request_act, NULL, request_show },
+		{ end_act, NULL, end_show }
+	};
+	static const int first[] = {	/* enum begin */
+		0, 1, 4, 5, 1
+	};
+	const int count = sizeof step / sizeof step[0];
+	int i;
+
+	n->begin = begin(n);
+	if (n->begin == REFUSE)
+		return NOT_DONE;
+	i = first[n->begin];
+	if (n->begin == EMPTY && n->aside == NULL)
+		i = 1;			/* nobody has stopped the services */
+	if (!n->o->dry)
+		return prepare_run(n, step, i, count);
+	(void)steps_show(n, step, i, count);
+	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
+	hand_off(n);
+	return DONE;
+}
+
+int
+node_prepare(const struct options *o)
+{
+	int rc;
+
+	rc = NOT_DONE;
+	if (node_open(&node, o, PREPARE_WAIT) == 0 &&
+	    disabled_check(&node) == 0 && lock(&node) == 0)
+		rc = prepare(&node);
+	node_close(&node);
+	return rc;
+}
+
+/*
+ * node finish.
+ */
+
+enum run { RAN, AGAIN, UNSIGNED, FAILED };
+
+/* What the last line that we know tells of a run that exited with 1. */
+static enum run
+run_line(const char *p, enum run now)
+{
+	if (strstr(p, "already in progress") != NULL ||
+	    strstr(p, "already running") != NULL)
+		return AGAIN;
+	if (strstr(p, "no certificate found") != NULL ||
+	    strstr(p, "Couldn't fetch certificate") != NULL)
+		return UNSIGNED;
+	return now;
+}
+
+/*
+ * Once there is a certificate, the run is real: what it prints is shown as it
+ * comes.
+ */
+static enum run
+agent_run(struct node *n)
+{
+	const char *const argv[] = {
+		n->o->puppet, "agent", "--test", "--color=false", NULL
+	};
+	enum run result;
+	struct child c;
+	int status;
+
+	if (child_start(&c, argv) == -1) {
+		child_close(&c);
+		return FAILED;
+	}
+	while (!child_ended(&c) && !interrupted()) {
+		if (pem_look(n, n->cert, "CERTIFICATE") == 1)
+			child_follow(&c);
+		nap(TICK);
+	}
+	child_stop(&c);
+	status = child_status(&c);
+	result = status == 0 || status == 2 ? RAN : FAILED;
+	if (c.from > 0)
+		child_follow(&c);
+	child_rewind(&c);
+	while (status == 1 && child_line(&c, line, sizeof line) == 1)
+		result = run_line(line, result);
+	if (result == FAILED) {
+		(void)complainx("the Puppet run failed");
+		child_show(&c);
+	}
+	child_close(&c);
+	return result;
+}
+
+/* Runs Puppet until it ran, failed, or the time is over. */
+static enum run
+agent_loop(struct node *n)
+{
+	enum run result;
+	long since;
+
+	for (since = seconds(); ; nap(RETRY)) {
+		if (runs_wait(n) == -1)
+			return AGAIN;
+		busy("running Puppet");
+		result = agent_run(n);
+		if (interrupted() || result == RAN || result == FAILED ||
+		    seconds() - since >= n->wait)
+			return result;
+		busy(result == UNSIGNED ? "waiting for the certificate: sign "
+		    "the request on the MoM" : "waiting for another Puppet "
+		    "run to end");
+	}
+}
+
+/* Has every service run that is enabled.  Returns those that do not. */
+static int
+services_enabled(struct node *n)
+{
+	int i, set, bad, down;
+
+	busy("asking which services are enabled");
+	bad = services(n, ALL, NULL);
+	for (set = down = i = 0; i < SERVICES; i++)
+		if (n->service[i].enabled) {
+			set |= 1 << i;
+			if (!n->service[i].running)
+				down |= 1 << i;
+		}
+	if (down != 0) {
+		busy("starting %s", service_names(down));
+		(void)services(n, down, "ensure=running");
+		nap(MOMENT);
+	}
+	busy("looking whether %s run", service_names(set));
+	bad |= services(n, set, NULL);
+	for (i = 0; i < SERVICES; i++)
+		if ((set & 1 << i) && !n->service[i].running)
+			bad |= 1 << i;
+	return bad;
+}
+
+static int
+finish_check(struct node *n)
+{
+	const char *const name[] = { n->old, n->new, n->bad };
+	int i, rc;
+
+	for (i = 0; i < 3; i++) {
+		rc = name_exists(n->at, name[i]);
+		if (rc == 1)
+			(void)complainx("%s is there: run `cmregen node %s' "
+			    "again first", name[i], i == 0 ? "prepare" :
+			    "restore");
+		if (rc != 0)
+			return -1;
+	}
+	rc = name_exists(n->bat, n->copy);
+	if (rc == 0)
+		return complainx("no backup %s: run `cmregen node prepare' "
+		    "first, or give the same -b", n->path);
+	if (rc == 1)
+		rc = n->absent ? NONE : same(n, n->key);
+	if (rc == -1 || rc == OTHER)
+		return rc == OTHER ? 0 : -1;
+	return complainx("%s has %s key: run `cmregen node prepare' first, or "
+	    "give the same -b", n->ssldir, rc == NONE ? "no" :
+	    "still the backup's");
+}
+
+static int
+finish_unsigned(struct node *n)
+{
+	(void)complainx("the request of %s is not signed", n->certname);
+	if (pem_look(n, n->request, "CERTIFICATE REQUEST") == 1)
+		hand_off(n);
+	return NOT_DONE;
+}
+
+/* Returns an exit status. */
+static int
+finish_run(struct node *n)
+{
+	enum run result;
+	int cert, down;
+
+	result = agent_loop(n);
+	cert = same(n, n->cert);
+	if (cert == NONE && !interrupted() && result == UNSIGNED)
+		return finish_unsigned(n);
+	if (cert == SAME)
+		(void)complainx("the certificate is still the old one: run "
+		    "`cmregen mom clean %s' on the MoM, then `cmregen node "
+		    "prepare' here", n->certname);
+	if (cert == NONE && result == AGAIN && !interrupted())
+		return NOT_DONE;
+	down = cert == OTHER ? services_enabled(n) : 0;
+	if (down != 0)
+		(void)complainx("not running: %s", service_names(down));
+	if (interrupted())
+		(void)complainx("interrupted");
+	if (cert != OTHER || result != RAN || down != 0 || interrupted()) {
+		(void)complainx("stopped part way: %s; repair what is said "
+		    "above, then run `cmregen node finish' again", cert ==
+		    OTHER ? "the new key and certificate are in place" :
+		    "there is a new key, but no new certificate");
+		return PART_WAY;
+	}
+	say("%s has a new key and certificate, and Puppet ran", n->certname);
+	say("the backup %s holds the old key: remove it when nothing needs it "
+	    "any more", n->path);
+	return DONE;
+}
+
+int
+node_finish(const struct options *o)
+{
+	struct node *const n = &node;
+	int rc;
+
+	rc = NOT_DONE;
+	if (node_open(n, o, FINISH_WAIT) == 0 && disabled_check(n) == 0 &&
+	    lock(n) == 0 && finish_check(n) == 0) {
+		rc = DONE;
+		if (o->dry) {
+			say("%s agent --test", o->puppet);
+			services_show(n, ALL, "ensure=running");
+		} else
+			rc = finish_run(n);
+	}
+	if (rc == DONE && !o->dry && lock_forget(&n->lock) == -1)
+		rc = PART_WAY;
+	node_close(n);
+	return rc;
+}
+
+/*
+ * node restore.
+ */
+
+/* Below root: no puppet is asked, and no link is followed. */
+static int
+root_open(struct node *n, const struct options *o)
+{
+	const char *const inside_root = o->ssldir == NULL ?
+	    "/etc/puppetlabs/puppet/ssl" : o->ssldir;
+	struct stat ssl;
+	size_t len;
+	int root, there;
+
+	memset(n, 0, sizeof *n);
+	n->o = o;
+	n->at = n->bat = n->lock.fd = -1;
+	len = strlen(o->root);
+	while (len > 1 && o->root[len - 1] == '/')
+		len--;
+	if (format(n->ssldir, sizeof n->ssldir, "%s%s", o->root,
+	    inside_root) == -1)
+		return complainx("%s: too long", inside_root);
+	root = open(o->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root == -1)
+		return complain("open %s", o->root);
+	n->at = path_open_below(root, inside_root, n->ssl);
+	if (n->at != -1 && o->backup != NULL && o->backup[len] == '/' &&
+	    strncmp(o->backup, o->root, len) == 0) {
+		(void)format(n->path, sizeof n->path, "%s", o->backup);
+		n->bat = path_open_below(root, o->backup + len, n->copy);
+	} else if (n->at != -1)
+		(void)backup_open(n);
+	(void)close(root);		/* only read */
+	if (n->at == -1 || n->bat == -1 || names_beside(n) == -1)
+		return -1;
+	there = ssl_check(n, &ssl);
+	if (there == -1 || backup_check(n, &ssl, there) == -1)
+		return -1;
+	n->absent = !there;
+	return 0;
+}
+
+/* With no puppet to ask: whether any NAME.pem has both key and certificate. */
+static int
+pair_any(struct node *n)
+{
+	char path[PATH_SIZE];
+	struct dirent *e;
+	DIR *d;
+	int fd, found;
+
+	(void)format(path, sizeof path, "%s/private_keys", n->copy);
+	fd = file_open(n->bat, path);
+	d = fd == -1 ? NULL : fdopendir(fd);
+	if (d == NULL) {
+		if (fd != -1)
+			(void)close(fd);	/* only read */
+		return 0;
+	}
+	for (found = 0; !found && (e = readdir(d)) != NULL; ) {
+		(void)format(path, sizeof path, "%s/certs/%s", n->copy,
+		    e->d_name);
+		found = e->d_name[0] != '.' &&
+		    file_read(n->bat, path, text, sizeof text) > 0;
+	}
+	(void)closedir(d);		/* only read */
+	return found;
+}
+
+static int
+pair_named(struct node *n)
+{
+	const char *const file[] = { n->key, n->cert };
+	char path[PATH_SIZE];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		(void)format(path, sizeof path, "%s/%s", n->copy, file[i]);
+		if (file_read(n->bat, path, text, sizeof text) < 1)
+			return 0;
+	}
+	return 1;
+}
+
+/* A CA that is mounted below root is as much a CA. */
+static int
+root_ca_check(struct node *n)
+{
+	char path[PATH_SIZE];
+	int fd;
+
+	(void)format(path, sizeof path, "%s/ca/ca_key.pem", n->ssl);
+	fd = file_open(n->at, path);
+	if (fd == -1 && errno != ELOOP)
+		return 0;
+	if (fd != -1)
+		(void)close(fd);	/* only read */
+	return complainx("a CA is in %s: node commands are for compile "
+	    "masters", n->ssldir);
+}
+
+static int
+backup_copy_act(struct node *n)
+{
+	if (n->aside != NULL)
+		return 0;
+	busy("copying %s to %s", n->path, n->new);
+	if (tree_remove(n->at, n->new) == -1 || tree_copy(n->bat, n->copy,
+	    n->at, n->new, volatile_name) == -1)
+		return -1;
+	return tree_settle(n->bat, n->copy, n->at, n->new, volatile_name);
+}
+
+static int
+backup_copy_undo(struct node *n)
+{
+	return tree_remove(n->at, n->new);
+}
+
+static void
+backup_copy_show(struct node *n)
+{
+	if (n->aside == NULL)
+		say("cp -Rp %s %s.cmregen-new", n->path, n->ssldir);
+}
+
+/* An ssl that an earlier run has set aside is the one that undo brings back. */
+static int
+swap_act(struct node *n)
+{
+	int bad;
+
+	bad = name_exists(n->at, n->bad);
+	if (bad == -1)
+		return -1;
+	if (!n->absent) {
+		if (bad && discard(n->at, n->bad, n->del) == -1)
+			return -1;
+		if (name_move(n->at, n->ssl, n->at, n->bad) == -1)
+			return -1;
+	}
+	if (name_move(n->at, n->aside == NULL ? n->new : n->aside, n->at,
+	    n->ssl) == -1)
+		return -1;
+	n->made = 1;
+	return 0;
+}
+
+static int
+swap_undo(struct node *n)
+{
+	int bad, ssl;
+
+	if (n->made && name_move(n->at, n->ssl, n->at, n->aside == NULL ?
+	    n->new : n->aside) == -1)
+		return -1;
+	n->made = 0;
+	bad = name_exists(n->at, n->bad);
+	ssl = name_exists(n->at, n->ssl);
+	if (bad == -1 || ssl == -1)
+		return -1;
+	return bad && !ssl ? name_move(n->at, n->bad, n->at, n->ssl) : 0;
+}
+
+static void
+swap_show(struct node *n)
+{
+	if (!n->absent)
+		say("mv %s %s.cmregen-bad", n->ssldir, n->ssldir);
+	say("mv %s.cmregen-%s %s", n->ssldir, n->aside == NULL ? "new" : "old",
+	    n->ssldir);
+}
+
+/* What ran, or is enabled; nobody waits for puppet to make a request. */
+static int
+back_start_act(struct node *n)
+{
+	int bad;
+
+	n->resumed = 1;
+	n->known = 0;
+	if (ran_find(n) == -1)
+		return -1;
+	n->started = n->ran;
+	busy("starting %s", service_names(n->started));
+	bad = services(n, n->started, "ensure=running");
+	if (bad & PUPPET)
+		return -1;
+	n->started &= ~bad;
+	return 0;
+}
+
+static int
+back_start_undo(struct node *n)
+{
+	int bad;
+
+	bad = services(n, n->started, "ensure=stopped");
+	return bad == 0 ? 0 : complainx("could not be stopped: %s",
+	    service_names(bad));
+}
+
+static int
+back_end_act(struct node *n)
+{
+	const char *const name[] = { n->bad, n->old };
+	int i, rc, down;
+
+	rc = 0;
+	for (i = 0; i < 2; i++)
+		rc |= discard(n->at, name[i], n->del);
+	rc |= tree_remove(n->at, n->new);
+	down = n->ran & ~n->started;
+	if (down != 0)
+		rc = complainx("%s is restored, but these do not run, start "
+		    "them: %s", n->ssldir, service_names(down));
+	return rc | lock_forget(&n->lock);
+}
+
+static void
+back_end_show(struct node *n)
+{
+	if (!n->absent)
+		say("rm -rf %s.cmregen-bad", n->ssldir);
+	if (n->aside == NULL && name_exists(n->at, n->old) == 1)
+		say("rm -rf %s.cmregen-old", n->ssldir);
+}
+
+static int
+restore_end(const struct node *n)
+{
+	say("%s is %s again", n->ssldir, n->aside == NULL ? "as the backup" :
+	    "what prepare had set aside");
+	if (n->aside == NULL)
+		say("the backup %s stays", n->path);
+	if (n->o->root != NULL) {
+		say("next: start that system; a certificate that was cleaned "
+		    "on the MoM stays revoked");
+		return DONE;
+	}
+	say("a certificate that was cleaned on the MoM stays revoked, and a "
+	    "request may be left there; to make it anew:");
+	(void)format(text, sizeof text, "the MoM (%s)", n->ca_server);
+	(void)format(other, sizeof other, " %s", n->certname);
+	next(n->o, text, "mom clean", other);
+	next(n->o, n->certname, "node prepare", "");
+	return DONE;
+}
+
+/* Whether the work that is left is but to start and clean up. */
+static int
+restored(struct node *n)
+{
+	char difference[DIFFERENCE_SIZE];
+	int left;
+
+	left = name_exists(n->at, n->bad) | name_exists(n->at, n->old) |
+	    name_exists(n->at, n->new);
+	if (left == -1 || n->absent || n->aside != NULL)
+		return left == -1 ? -1 : 0;
+	left = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
+	    difference);
+	return left == -1 ? -1 : left == 0;
+}
+
+static int
+restore_source(struct node *n)
+{
+	int old, copy;
+
+	old = name_exists(n->at, n->old);
+	copy = name_exists(n->bat, n->copy);
+	if (old == -1 || copy == -1)
+		return -1;
+	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n)))
+		return 0;
+	if (copy)
+		return complainx("%s holds no key with its certificate: it "
+		    "is no backup; name the right one with -b", n->path);
+	if (!old)
+		return complainx("no backup %s: name it with -b", n->path);
+	n->aside = n->old;
+	return 0;
+}
+
+static int
+restore(struct node *n)
+{
+	static const struct step step[] = {
+		{ stop_act, stop_undo, stop_show },
+		{ backup_copy_act, backup_copy_undo, backup_copy_show },
+		{ swap_act, swap_undo, swap_show },
+		{ back_start_act, back_start_undo, start_show },
+		{ back_end_act, NULL, back_end_show }
+	};
+	static const struct step mounted[] = {
+		{ backup_copy_act, backup_copy_undo, backup_copy_show },
+		{ swap_act, swap_undo, swap_show },
+		{ back_end_act, NULL, back_end_show }
+	};
+	const struct step *const s = n->o->root != NULL ? mounted : step;
+	const int count = n->o->root != NULL ? 3 : 5;
+	int i, rc;
+
+	if (restore_source(n) == -1)
+		return NOT_DONE;
+	i = restored(n);
+	if (i == -1)
+		return NOT_DONE;
+	if (i == 1)
+		i = n->o->root != NULL ? 2 : 3;
+	if (n->o->dry)
+		return steps_show(n, s, i, count);
+	if (tree_remove(n->at, n->del) == -1 ||
+	    tree_remove(n->bat, n->part) == -1)
+		return NOT_DONE;
+	rc = steps_run(n, s, i, count, "restore");
+	return rc == DONE ? restore_end(n) : rc;
+}
+
+int
+node_restore(const struct options *o)
+{
+	struct node *const n = &node;
+	int rc;
+
+	if (o->root != NULL)
+		rc = root_open(n, o) == 0 ? root_ca_check(n) : -1;
+	else
+		rc = node_open(n, o, PREPARE_WAIT);
+	if (rc == 0 && lock(n) == 0)
+		rc = restore(n);
+	else
+		rc = NOT_DONE;
+	node_close(n);
+	return rc;
+}
