@@ -301,7 +301,7 @@ quote(char *out, size_t size, const char *s)
 	}
 	n = 0;
 	out[n++] = '\'';
-	for (; *s != '\0' && n + 6 < size; s++)
+	for (; *s != '\0' && n + 6 <= size; s++)
 		if (*s == '\'') {
 			memcpy(out + n, "'\\''", 4);
 			n += 4;
@@ -313,7 +313,7 @@ quote(char *out, size_t size, const char *s)
 }
 
 void
-next(const struct options *o, const char *host, const char *command,
+say_next(const struct options *o, const char *host, const char *command,
     const char *rest)
 {
 	char b[4 * PATH_SIZE + 3], p[4 * PATH_SIZE + 3];
@@ -680,10 +680,13 @@ child_line(struct child *c, char *line, size_t size)
 			    "bytes", c->argv[0], (int)size - 1);
 		line[n++] = c->buf[c->used++];
 	}
-	if (n == 0 && c->used == c->have)
-		return 0;
-	if (c->used < c->have)
-		c->used++;
+	if (c->used == c->have) {
+		if (n == 0)
+			return 0;
+		return complainx("what %s printed ends in the middle of a "
+		    "line", c->argv[0]);
+	}
+	c->used++;
 	if (n > 0 && line[n - 1] == '\r')
 		n--;
 	line[n] = '\0';
@@ -864,9 +867,10 @@ descend(int at, const char *path, char *name)
 			(void)close(fd);	/* only read */
 			fd = next;
 		}
+		if (fd == -1)
+			break;
 		if (n >= NAME_SIZE || strncmp(path, "..", n) == 0) {
-			if (fd != -1)
-				(void)close(fd);
+			(void)close(fd);	/* only read */
 			errno = n >= NAME_SIZE ? ENAMETOOLONG : EINVAL;
 			return -1;
 		}
@@ -1031,6 +1035,7 @@ lock_open(int at, const char *name, struct stat *st)
 {
 	int fd;
 
+	memset(st, 0, sizeof *st);
 	fd = open_at(at, name, O_RDWR | O_CREAT | O_APPEND, 0600);
 	if (fd == -1)
 		return complain("open the lock file %s", name);
@@ -1179,10 +1184,9 @@ settings_line(const struct setting *s, size_t count, const char *line)
 			continue;
 		line += n + 2;
 		line += strspn(line, " ");
-		if (strlen(line) >= PATH_SIZE)
+		if (format(s[i].value, PATH_SIZE, "%s", line) == -1)
 			return complainx("puppet's setting %s is longer than "
 			    "%d bytes", s[i].name, PATH_SIZE - 1);
-		(void)strcpy(s[i].value, line);	/* measured above */
 		return 1;
 	}
 	return 0;
@@ -1197,7 +1201,7 @@ settings_read(struct child *c, const struct setting *s, size_t count)
 	int rc;
 
 	for (i = 0; i < count; i++)
-		(void)strcpy(s[i].value, "\n");
+		(void)format(s[i].value, PATH_SIZE, "\n");
 	while ((rc = child_line(c, line, sizeof line)) == 1)
 		if (settings_line(s, count, line) == -1)
 			return -1;
@@ -1263,7 +1267,7 @@ puppet_major(const struct options *o)
 			if (n > 0 && line[n] == '.' &&
 			    line[strspn(line, "0123456789.")] == '\0') {
 				line[n] = '\0';
-				major = (int)number(line);
+				major = (int)number_read(line);
 			}
 		}
 	if (rc == 0 && major < 1) {
@@ -1279,13 +1283,14 @@ puppet_major(const struct options *o)
 }
 
 long
-number(const char *s)
+number_read(const char *s)
 {
+	const int digits = *s != '\0';
 	long n;
 
 	for (n = 0; *s >= '0' && *s <= '9' && n < 100000000; s++)
 		n = 10 * n + (*s - '0');
-	return *s == '\0' ? n : -1;
+	return *s == '\0' && digits ? n : -1;
 }
 
 int
@@ -1518,8 +1523,8 @@ static const struct command {
 	{ "mom", "sign", "f:np:vw:",
 	    "[-nv] [-f fingerprint] [-p puppet] [-w seconds] certname",
 	    mom_sign },
-	{ "node", "prepare", "b:np:vw:",
-	    "[-nv] [-b backup] [-p puppet] [-w seconds]", node_prepare },
+	{ "node", "prepare", "b:lnp:vw:",
+	    "[-lnv] [-b backup] [-p puppet] [-w seconds]", node_prepare },
 	{ "node", "finish", "b:np:vw:",
 	    "[-nv] [-b backup] [-p puppet] [-w seconds]", node_finish },
 	{ "node", "restore", "b:np:r:s:v",
@@ -1559,6 +1564,9 @@ option(struct options *o, int letter, const char *value)
 	case 'f':
 		o->fingerprint = value;
 		return fingerprint_ok(value);
+	case 'l':
+		o->live = 1;
+		return 1;
 	case 'n':
 		o->dry = 1;
 		return 1;
@@ -1575,7 +1583,7 @@ option(struct options *o, int letter, const char *value)
 		o->verbose = 1;
 		return 1;
 	default:			/* w */
-		o->wait = number(value);
+		o->wait = number_read(value);
 		return o->wait >= 0 && o->wait <= WAIT_MAX;
 	}
 }
@@ -2320,7 +2328,7 @@ tree_copy(int sat, const char *sname, int dat, const char *dname,
 static int
 tree_check(struct walk *w, const struct link *l)
 {
-	char difference[DIFFERENCE_SIZE];
+	static char difference[DIFFERENCE_SIZE];
 	int rc;
 
 	w->verify = 1;

@@ -96,7 +96,7 @@ const char *
  * command, -b (of a node command) and -p where they were given, and the rest,
  * which begins with a space if there is any.
  */
-void	next(const struct options *, const char *, const char *, const char *);
+void	say_next(const struct options *, const char *, const char *, const char *);
 
 /*
  * Signals and time.  SIGINT, SIGTERM and SIGHUP set a flag, SIGPIPE is
@@ -162,7 +162,7 @@ int	child_status(const struct child *);
 /*
  * Reads the next line of what it has printed, without the newline and any
  * carriage return, into a buffer of that size.  Returns 1, 0 at the end, or -1
- * where a line does not fit or cannot be read.
+ * where a line does not fit, cannot be read, or is cut off before its newline.
  */
 int	child_line(struct child *, char *, size_t);
 
@@ -277,7 +277,7 @@ int	settings_ask(const struct options *, const char *,
 int	settings_line(const struct setting *, size_t, const char *);
 
 /* The value of decimal digits, or -1 where the string is none or too large. */
-long	number(const char *);
+long	number_read(const char *);
 
 /* The first number of `puppet --version`, 1 or more, or -1. */
 int	puppet_major(const struct options *);

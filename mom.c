@@ -10,13 +10,17 @@
 
 #include "cmregen.h"
 
-enum { POLL = 1000 };		/* milliseconds between two looks */
+enum {
+	POLL = 1000,		/* milliseconds between two looks */
+	FINGERPRINT_SHOWN = 32 * 3 - 1	/* AA:BB:.. */
+};
 
 /* What the CA has of the certname. */
 struct listing {
 	int pending, valid, revoked;
 	int unknown;		/* the CA said that it has nothing */
 	int refused;		/* `ca list` does not know --certname */
+	int none;		/* it has no certificates at all */
 	char section;		/* of `ca list`: what its names are */
 	char fingerprint[FINGERPRINT_SIZE];	/* of the request */
 	char names[LINE_SIZE];	/* its alternative names, as printed */
@@ -49,6 +53,9 @@ list_request(struct listing *l, const char *p)
 		    "long");
 	memcpy(l->fingerprint, p, n);
 	l->fingerprint[n] = '\0';
+	if (n != FINGERPRINT_SHOWN || !fingerprint_ok(l->fingerprint))
+		return complainx("the CA printed '%s', which is no SHA-256 "
+		    "fingerprint", l->fingerprint);
 	p += n;
 	return format(l->names, sizeof l->names, "%s", p + strspn(p, " \t"));
 }
@@ -104,6 +111,8 @@ list_line(struct listing *l, const char *certname, const char *p)
 		l->unknown = 1;
 	if (strstr(p, "invalid option: --certname") != NULL)
 		l->refused = 1;
+	if (strcmp(p, "No certificates to list") == 0)
+		l->none = 1;
 	if ((p[0] == ' ' || p[0] == '+' || p[0] == '-') && p[1] == ' ' &&
 	    p[2] == '"' && strncmp(p + 3, certname, n) == 0 && p[3 + n] == '"')
 		return list_take(l, p[0], p + 3 + n);
@@ -116,6 +125,14 @@ list_line(struct listing *l, const char *certname, const char *p)
 	return list_take(l, l->section, p + n);
 }
 
+/* An empty answer is none. */
+static int
+list_told(const struct listing *l)
+{
+	return l->pending || l->valid || l->revoked || l->unknown ||
+	    l->section != '\0' || l->none;
+}
+
 static int
 list_run(struct mom *m, const char *const argv[])
 {
@@ -125,9 +142,14 @@ list_run(struct mom *m, const char *const argv[])
 	memset(&m->list, 0, sizeof m->list);
 	rc = child_start(&c, argv);
 	status = rc == 0 ? child_wait_or_stop(&c) : -1;
-	while (rc == 0 && (rc = child_line(&c, line, sizeof line)) == 1)
+	while (rc == 0) {
+		rc = child_line(&c, line, sizeof line);
+		if (rc < 1)
+			break;
 		rc = list_line(&m->list, m->o->certname, line);
-	if (rc == 0 && status != 0 && !m->list.unknown && !m->list.refused)
+	}
+	if (rc == 0 && (status != 0 || !list_told(&m->list)) &&
+	    !m->list.unknown && !m->list.refused)
 		rc = complainx(interrupted() ? "interrupted" : "the CA did "
 		    "not say what it has of %s: is its server running?",
 		    m->o->certname);
@@ -158,6 +180,8 @@ list(struct mom *m)
 	rc = list_run(m, m->major < 6 ? cert : ca);
 	if (rc == 0 && m->list.refused)
 		rc = list_run(m, all);
+	m->list.unknown = !m->list.pending && !m->list.valid &&
+	    !m->list.revoked;
 	return rc;
 }
 
@@ -250,7 +274,7 @@ clean_judge(struct mom *m, struct child *c, int status)
 			say("if `cmregen node prepare' was already run, that "
 			    "was its request: run `cmregen node restore' "
 			    "there first");
-		next(m->o, h, "node prepare", "");
+		say_next(m->o, h, "node prepare", "");
 		return DONE;
 	}
 	(void)complainx("puppet did not clean %s%s", h, m->list.unknown ?
@@ -271,15 +295,14 @@ clean(struct mom *m)
 
 	if (list(m) == -1)
 		return NOT_DONE;
-	if (m->list.unknown || m->list.valid + m->list.revoked +
-	    m->list.pending == 0) {
+	if (m->list.unknown) {
 		(void)complainx("the CA has nothing of %s: it was cleaned "
 		    "before, or is misspelt", h);
 		return NOT_DONE;
 	}
 	if (m->o->dry) {
 		child_say(clean_argv(m, argv));
-		next(m->o, h, "node prepare", "");
+		say_next(m->o, h, "node prepare", "");
 		return DONE;
 	}
 	busy("cleaning %s", h);
@@ -395,7 +418,7 @@ sign_judge(struct mom *m, struct child *c, int status)
 		if (status != 0 || m->o->verbose)
 			child_show(c);
 		say("%s: its request is signed", h);
-		next(m->o, h, "node finish", "");
+		say_next(m->o, h, "node finish", "");
 		return DONE;
 	}
 	(void)complainx("puppet did not sign the request of %s", h);
@@ -428,7 +451,7 @@ mom_sign(const struct options *o)
 	}
 	if (o->dry) {
 		child_say(sign_argv(m, argv));
-		next(o, o->certname, "node finish", "");
+		say_next(o, o->certname, "node finish", "");
 		return DONE;
 	}
 	busy("signing the request of %s", o->certname);

@@ -20,6 +20,8 @@ enum {
 	SERVICES = 5,
 	ALL = (1 << SERVICES) - 1,
 	PUPPET = 1 << 0,		/* a set of services is a bit for each */
+	SERVERS = 1 << 1 | 1 << 2,
+	OTHERS = 1 << 3 | 1 << 4,
 	TICK = 100,			/* milliseconds between two looks */
 	RETRY = 5000,			/* between two agent runs */
 	MOMENT = 3000,			/* a service that dies at once is dead */
@@ -60,7 +62,7 @@ struct node {
 	/* the directory of the ssldir, and names in it */
 	int at;
 	char ssl[NAME_SIZE], old[NAME_SIZE], del[NAME_SIZE], new[NAME_SIZE];
-	char bad[NAME_SIZE];
+	char bad[NAME_SIZE], next[NAME_SIZE], state[NAME_SIZE];
 	/* the directory of the backup, and names in it */
 	int bat;
 	char path[PATH_SIZE], copy[NAME_SIZE], part[NAME_SIZE];
@@ -69,10 +71,17 @@ struct node {
 	struct service service[SERVICES];
 	int known, ran;			/* answers we have; were running */
 	int started;			/* those that undo has to stop */
+	int late;			/* those that may not run yet */
+	int down;			/* and those that do not */
+	int lost;			/* whose answer to a stop is unknown */
 	int resumed;			/* a run before this one broke off */
 	enum begin begin;
 	int made;			/* the backup is of this run */
-	const char *aside;		/* where the original ssl stands */
+	int replace;			/* one that is there may be replaced */
+	const char *aside;		/* where the original ssl goes */
+	int away;			/* and where it is */
+	int swapped;			/* the other ssl is in its place */
+	int served;			/* services were told of it */
 	int absent;			/* there was no ssl */
 	int signed_already;		/* autosigning */
 	char fingerprint[FINGERPRINT_SIZE];
@@ -150,10 +159,11 @@ service_read(struct node *n, int i)
 	s->changed = s->enabled = s->running = 0;
 	while ((rc = child_line(&s->child, line, sizeof line)) == 1)
 		told |= service_line(s, line);
-	if (rc == 0 && (!told || child_status(&s->child) != 0))
+	if (rc == 0 && (!told || child_status(&s->child) != 0)) {
 		rc = complainx("puppet did not tell the state of the service "
 		    "%s", service_name[i]);
-	if (rc == -1 || n->o->verbose)
+		child_show(&s->child);
+	} else if (n->o->verbose)
 		child_show(&s->child);
 	return rc;
 }
@@ -168,7 +178,8 @@ service_record(struct node *n, int i)
 {
 	char record[NAME_SIZE];
 
-	if ((n->known & 1 << i) || (n->resumed && !n->service[i].changed))
+	if ((n->known & 1 << i) || ((n->resumed || n->lost & 1 << i) &&
+	    !n->service[i].changed))
 		return 0;
 	n->known |= 1 << i;
 	if (n->service[i].changed)
@@ -194,11 +205,13 @@ service_take(struct node *n, int i, const char *ensure, int *bad)
 		*bad |= 1 << i;
 	else if (ensure != NULL &&
 	    s->running != (strcmp(ensure, "ensure=running") == 0)) {
-		(void)complainx("the service %s is %s, which was to be %s",
-		    service_name[i], s->running ? "running" : "stopped",
-		    s->running ? "stopped" : "running");
-		child_show(&s->child);
 		*bad |= 1 << i;
+		if ((n->late & 1 << i) == 0) {
+			(void)complainx("the service %s is %s, not %s",
+			    service_name[i], s->running ? "running" :
+			    "stopped", s->running ? "stopped" : "running");
+			child_show(&s->child);
+		}
 	}
 	child_close(&s->child);
 	return 1;
@@ -278,7 +291,7 @@ lock_holder(const char *path)
 	if (size < 1)
 		return 0;
 	text[strcspn(text, " \r\n")] = '\0';
-	pid = number(text);
+	pid = number_read(text);
 	if (pid < 1 || (kill((pid_t)pid, 0) == -1 && errno == ESRCH))
 		return 0;
 	return (pid_t)pid;
@@ -335,6 +348,9 @@ settings(struct node *n)
 		return complainx("puppet's setting certname is '%s', which "
 		    "cmregen does not take: a to z, 0 to 9, '.', '_' and '-' "
 		    "only", n->certname);
+	if (n->ssldir[0] != '/')
+		return complainx("puppet's setting ssldir is '%s', which is "
+		    "no absolute path", n->ssldir);
 	return 0;
 }
 
@@ -378,6 +394,8 @@ names_beside(struct node *n)
 		{ n->del, n->ssl, ".cmregen-del" },
 		{ n->new, n->ssl, ".cmregen-new" },
 		{ n->bad, n->ssl, ".cmregen-bad" },
+		{ n->next, n->ssl, ".cmregen-next" },
+		{ n->state, n->ssl, ".cmregen-state" },
 		{ n->part, n->copy, ".cmregen-part" },
 		{ n->stale, n->copy, ".cmregen-del" }
 	};
@@ -665,6 +683,7 @@ begin_same(struct node *n, int cert)
 	if (rc == 0) {
 		note("only the CRL has changed since the backup %s was made: "
 		    "it is made anew", n->path);
+		n->replace = 1;
 		return COPY;
 	}
 	if (rc == 1)
@@ -698,6 +717,7 @@ static enum begin
 begin_old(struct node *n, int copy, int key)
 {
 	n->aside = n->old;
+	n->away = 1;
 	if (copy && n->absent)
 		return EMPTY;
 	if (copy && key != SAME)
@@ -788,6 +808,8 @@ copy_act(struct node *n)
 	    n->part, volatile_name) == -1 || tree_settle(n->at, n->ssl, n->bat,
 	    n->part, volatile_name) == -1)
 		return -1;
+	if (exists && !n->replace && !n->made)
+		return complainx("%s has appeared meanwhile", n->path);
 	if (twice && tree_remove(n->bat, n->stale) == -1)
 		return -1;
 	if (exists && name_move(n->bat, n->copy, n->bat, n->stale) == -1)
@@ -854,6 +876,8 @@ stop_some(struct node *n, int set)
 			    "ensure=stopped", &bad))
 				continue;
 			left &= ~(1 << i);
+			if (bad & 1 << i)
+				n->lost |= 1 << i;
 			rc |= service_record(n, i);
 		}
 		if (left != 0)
@@ -874,11 +898,35 @@ stop_act(struct node *n)
 	return n->begin == DISCARD ? 0 : stop_some(n, ALL & ~PUPPET);
 }
 
+/*
+ * Whether a service ran whose answer was lost, in a crash or otherwise, nobody
+ * knows: one that is enabled did.
+ */
+static int
+ran_find(struct node *n)
+{
+	int i, ask;
+
+	ask = (n->resumed ? ALL : n->lost) & ~n->known & ~n->ran;
+	if (ask == 0)
+		return 0;
+	busy("asking which services are enabled");
+	if (services(n, ask, NULL) != 0)
+		return -1;
+	for (i = 0; i < SERVICES; i++)
+		if ((ask & 1 << i) && n->service[i].enabled)
+			n->ran |= 1 << i;
+	return 0;
+}
+
 static int
 stop_undo(struct node *n)
 {
 	int bad;
 
+	if (ran_find(n) == -1)
+		return complainx("what ran before is not known: look at %s",
+		    service_names(n->lost));
 	if (n->ran == 0)
 		return 0;
 	busy("starting %s again", service_names(n->ran));
@@ -908,6 +956,7 @@ again_act(struct node *n)
 	if (rc != 1)
 		return rc;
 	note("%s: the backup is made anew", difference);
+	n->replace = 1;
 	return copy_act(n);
 }
 
@@ -919,7 +968,10 @@ aside_act(struct node *n)
 		return 0;
 	if (n->aside == NULL)
 		n->aside = n->old;
-	return name_move(n->at, n->ssl, n->at, n->aside);
+	if (name_move(n->at, n->ssl, n->at, n->aside) == -1)
+		return -1;
+	n->away = 1;
+	return 0;
 }
 
 /*
@@ -930,18 +982,21 @@ static int
 aside_undo(struct node *n)
 {
 	const char *const tmp = n->aside == n->del ? n->bad : n->del;
-	int back, there;
+	int there;
 
-	back = n->aside == NULL ? 0 : name_exists(n->at, n->aside);
 	there = name_exists(n->at, n->ssl);
-	if (back == -1 || there == -1)
+	if (there == -1)
 		return -1;
-	if (!back && !n->absent)
+	/* a rename whose fsync failed, and that could not be taken back */
+	if (!n->away && !there && n->aside != NULL)
+		n->away = name_exists(n->at, n->aside) == 1;
+	if (!n->away && !n->absent)
 		return 0;
 	if (there && name_move(n->at, n->ssl, n->at, tmp) == -1)
 		return -1;
-	if (back && name_move(n->at, n->aside, n->at, n->ssl) == -1)
+	if (n->away && name_move(n->at, n->aside, n->at, n->ssl) == -1)
 		return -1;
+	n->away = 0;
 	return there ? tree_remove(n->at, tmp) : 0;
 }
 
@@ -987,24 +1042,7 @@ catalog_show(struct node *n)
 	say("rm -f %s/catalog/%s.json", n->client_datadir, n->certname);
 }
 
-/* Step 7: services that were running, as far as anybody knows. */
-static int
-ran_find(struct node *n)
-{
-	int i, ask;
-
-	ask = n->resumed ? ALL & ~n->known & ~n->ran : 0;
-	if (ask == 0)
-		return 0;
-	busy("asking which services are enabled");
-	if (services(n, ask, NULL) != 0)
-		return -1;
-	for (i = 0; i < SERVICES; i++)
-		if ((ask & 1 << i) && n->service[i].enabled)
-			n->ran |= 1 << i;
-	return 0;
-}
-
+/* Step 7. */
 static int
 start_act(struct node *n)
 {
@@ -1013,6 +1051,7 @@ start_act(struct node *n)
 	if (ran_find(n) == -1)
 		return -1;
 	n->started = n->ran | PUPPET;
+	n->late = ALL & ~PUPPET;
 	busy("starting %s", service_names(n->started));
 	for (i = 0; i < SERVICES; i++)
 		if ((n->started & 1 << i) &&
@@ -1030,6 +1069,7 @@ start_undo(struct node *n)
 {
 	int i, bad;
 
+	n->late = 0;
 	if (n->started == 0)
 		return 0;
 	busy("stopping %s again", service_names(n->started));
@@ -1054,17 +1094,16 @@ start_show(struct node *n)
 
 /* Step 8: the request, or the certificate. */
 
-/* A PEM file below the ssldir: its fingerprint.  Returns 1, 0 or -1. */
+/* A PEM file below ssl, or next: its fingerprint.  Returns 1, 0 or -1. */
 static int
-pem_look(struct node *n, const char *file, const char *label)
+pem_look(struct node *n, const char *dir, const char *file, const char *label)
 {
 	char path[PATH_SIZE];
 
-	if (format(path, sizeof path, "%s/%s", n->ssl, file) == -1)
+	if (format(path, sizeof path, "%s/%s", dir, file) == -1)
 		return complainx("%s: too long", file);
 	if (file_read(n->at, path, text, sizeof text) == -1)
-		return errno == ENOENT ? 0 : complain("read %s/%s", n->ssldir,
-		    file);
+		return errno == ENOENT ? 0 : complain("read %s", path);
 	return pem_fingerprint(text, label, n->fingerprint) == 0;
 }
 
@@ -1074,7 +1113,7 @@ request_look(struct node *n)
 {
 	int rc;
 
-	rc = pem_look(n, n->cert, "CERTIFICATE");
+	rc = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
 	if (rc == 1 && same(n, n->cert) == SAME)
 		return complainx("the MoM still had the old certificate of "
 		    "%s, and the agent has fetched that: run `cmregen mom "
@@ -1084,7 +1123,7 @@ request_look(struct node *n)
 		n->signed_already = 1;
 		return rc;
 	}
-	return pem_look(n, n->request, "CERTIFICATE REQUEST");
+	return pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST");
 }
 
 static void
@@ -1095,7 +1134,7 @@ hand_off(struct node *n)
 	if (n->signed_already) {
 		say("%s has its new certificate already (autosigning)",
 		    n->certname);
-		next(n->o, n->certname, "node finish", "");
+		say_next(n->o, n->certname, "node finish", "");
 		return;
 	}
 	say("request of %s, SHA-256 fingerprint:", n->certname);
@@ -1103,25 +1142,25 @@ hand_off(struct node *n)
 	(void)format(rest, sizeof rest, " -f %s %s", n->fingerprint,
 	    n->certname);
 	(void)format(text, sizeof text, "the MoM (%s)", n->ca_server);
-	next(n->o, text, "mom sign", rest);
+	say_next(n->o, text, "mom sign", rest);
 	(void)format(text, sizeof text, "%s when it is signed", n->certname);
-	next(n->o, text, "node finish", "");
+	say_next(n->o, text, "node finish", "");
 }
 
 static int
 request_act(struct node *n)
 {
 	long since;
-	int rc, i, bad;
+	int rc, i;
 
-	bad = 0;
 	for (since = seconds(); ; nap(TICK)) {
 		rc = request_look(n);
 		if (rc != 0)
 			break;
 		for (i = 0; i < SERVICES; i++)
-			(void)service_take(n, i, "ensure=running", &bad);
-		if (bad & PUPPET)
+			(void)service_take(n, i, "ensure=running",
+			    &n->down);
+		if (n->down & PUPPET)
 			return complainx("without the service puppet there "
 			    "will be no request");
 		if (interrupted())
@@ -1148,15 +1187,14 @@ request_show(struct node *n)
 static int
 end_act(struct node *n)
 {
-	int i, left, bad, rc;
+	int i, left, rc;
 
 	rc = discard(n->at, n->old, n->del) | tree_remove(n->bat, n->stale);
-	bad = 0;
 	do {
 		left = 0;
 		for (i = 0; i < SERVICES; i++)
 			if (n->service[i].called && !service_take(n, i,
-			    "ensure=running", &bad))
+			    "ensure=running", &n->down))
 				left |= 1 << i;
 		if (left != 0) {
 			busy("the request is there; waiting for %s to start",
@@ -1167,12 +1205,12 @@ end_act(struct node *n)
 	if (left != 0)
 		note("not waiting for %s, which may still be starting",
 		    service_names(left));
-	if (bad & PUPPET)
+	if (n->down & PUPPET)
 		rc = complainx("the service puppet does not run: start it");
-	else if (bad != 0)
+	else if (n->down != 0)
 		note("%s: not running yet, which is usual without a "
 		    "certificate; `cmregen node finish' starts what is "
-		    "enabled", service_names(bad));
+		    "enabled", service_names(n->down));
 	return rc | lock_forget(&n->lock);
 }
 
@@ -1201,6 +1239,7 @@ standing(const struct node *n, const char *again)
 		{ n->at, n->old, "ssl as it was" },
 		{ n->at, n->new, "an unfinished copy" },
 		{ n->at, n->bad, "ssl as it was before the restore" },
+		{ n->at, n->next, "the new key, of `prepare -l'" },
 		{ n->at, n->del, "to be removed" },
 		{ n->bat, n->part, "an unfinished copy" },
 		{ n->bat, n->stale, "to be removed" }
@@ -1274,7 +1313,7 @@ prepare_run(struct node *n, const struct step *s, int first, int count)
 		if (name_move(n->at, n->old, n->at, n->ssl) == -1)
 			return NOT_DONE;
 		n->aside = NULL;
-		n->absent = 0;
+		n->away = n->absent = 0;
 	}
 	return steps_run(n, s, first, count, "prepare");
 }
@@ -1292,22 +1331,184 @@ prepare(struct node *n)
 		{ request_act, NULL, request_show },
 		{ end_act, NULL, end_show }
 	};
+	/* where ssl is gone services may have been started since: stop again */
 	static const int first[] = {	/* enum begin */
-		0, 1, 4, 5, 1
+		0, 1, 1, 4, 1
 	};
 	const int count = sizeof step / sizeof step[0];
 	int i;
 
-	n->begin = begin(n);
+	i = name_exists(n->at, n->next);
+	if (i == 1)
+		(void)complainx("`cmregen node prepare -l' has begun a "
+		    "regeneration: go on with `cmregen node finish', or give "
+		    "it up with `cmregen node restore'");
+	n->begin = i == 0 ? begin(n) : REFUSE;
 	if (n->begin == REFUSE)
 		return NOT_DONE;
 	i = first[n->begin];
-	if (n->begin == EMPTY && n->aside == NULL)
-		i = 1;			/* nobody has stopped the services */
 	if (!n->o->dry)
 		return prepare_run(n, step, i, count);
 	(void)steps_show(n, step, i, count);
 	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
+	hand_off(n);
+	return DONE;
+}
+
+/*
+ * Without an outage: node prepare -l, and what finish does after it.  The new
+ * key and request are made in a directory of their own beside ssl, and the
+ * certificate is fetched into it, while the old one serves; then everything
+ * that interrupts comes in one moment.
+ */
+
+/*
+ * Has puppet work on the directory: make key and request and submit it, or
+ * fetch the certificate.  Below 6 one agent run does either; it is ended once
+ * the certificate is there, before it has a catalog.  Returns its exit status.
+ */
+static int
+late_call(struct node *n, const char *verb, struct child *c)
+{
+	static char ssldir[PATH_SIZE], state[PATH_SIZE];
+	const char *const ssl[] = {
+		n->o->puppet, "ssl", verb, "--color=false", "--ssldir",
+		ssldir, NULL
+	};
+	const char *const agent[] = {
+		n->o->puppet, "agent", "--test", "--noop", "--color=false",
+		"--ssldir", ssldir, "--statedir", state, NULL
+	};
+	static const char *argv[sizeof agent / sizeof agent[0]];
+	int major;
+
+	memset(c, 0, sizeof *c);
+	c->out = -1;
+	major = puppet_major(n->o);
+	if (major == -1 || format(ssldir, sizeof ssldir, "%s.cmregen-next",
+	    n->ssldir) == -1 || format(state, sizeof state,
+	    "%s.cmregen-state", n->ssldir) == -1)
+		return -1;
+	memcpy(argv, major < 6 ? agent : ssl, major < 6 ? sizeof agent :
+	    sizeof ssl);
+	if (n->o->dry) {
+		child_say(argv);
+		return 0;
+	}
+	if (child_start(c, argv) == -1)
+		return -1;
+	while (!child_ended(c) && !interrupted() && (major >= 6 || pem_look(n,
+	    n->next, n->cert, "CERTIFICATE") != 1))
+		nap(TICK);
+	child_stop(c);
+	return child_status(c);
+}
+
+/* Whether puppet said that the MoM still has the old certificate. */
+static int
+late_refused(struct node *n, struct child *c)
+{
+	int refused;
+
+	refused = 0;
+	child_rewind(c);
+	while (child_line(c, line, sizeof line) == 1)
+		if (strstr(line, "already has a signed certificate") != NULL ||
+		    strstr(line, "conflict on the server") != NULL ||
+		    strstr(line, "does not match") != NULL)
+			refused = 1;
+	if (!refused)
+		return 0;
+	(void)complainx("the MoM refuses the request, since it still has the "
+	    "old certificate: run `cmregen mom clean %s' there, then this "
+	    "again", n->certname);
+	return 1;
+}
+
+/* The directory that puppet works in looks like ssl, but is empty. */
+static int
+late_dir(struct node *n)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (fstatat(n->at, n->ssl, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", n->ssldir);
+	if (mkdirat(n->at, n->next, 0700) == -1)
+		return complain("create %s", n->next);
+	fd = file_open(n->at, n->next);
+	if (fd == -1)
+		return complain("open %s", n->next);
+	do
+		rc = fchown(fd, st.st_uid, st.st_gid);
+	while (rc == -1 && errno == EINTR);
+	while (rc == 0 && (rc = fchmod(fd, st.st_mode & 07777)) == -1 &&
+	    errno == EINTR)
+		rc = 0;
+	if (rc == -1)
+		(void)complain("keep owner and mode of %s for %s", n->ssl,
+		    n->next);
+	(void)close(fd);		/* a directory: nothing to lose */
+	return rc;
+}
+
+/* What was there without a request is of a run that broke off. */
+static int
+late_make(struct node *n)
+{
+	struct child c;
+	int rc;
+
+	if (discard(n->at, n->next, n->del) == -1 || late_dir(n) == -1)
+		return -1;
+	busy("having puppet make key and request in %s", n->next);
+	(void)late_call(n, "submit_request", &c);
+	rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
+	n->signed_already = rc == 1;
+	if (rc == 0)
+		rc = pem_look(n, n->next, n->request, "CERTIFICATE REQUEST");
+	if (interrupted())
+		rc = complainx("interrupted");
+	else if (late_refused(n, &c) || rc != 1) {
+		rc = complainx("there is no request that the MoM has taken");
+		child_show(&c);
+	} else if (n->o->verbose)
+		child_show(&c);
+	child_close(&c);
+	return rc == 1 ? tree_remove(n->at, n->state) : -1;
+}
+
+static int
+late_prepare(struct node *n)
+{
+	struct child c;
+	int there;
+
+	n->begin = begin(n);
+	if (n->begin == REFUSE)
+		return NOT_DONE;
+	if (n->begin > STOP) {
+		(void)complainx("a `cmregen node prepare' without -l has "
+		    "begun: run that again");
+		return NOT_DONE;
+	}
+	there = pem_look(n, n->next, n->request, "CERTIFICATE REQUEST");
+	if (there == -1)
+		return NOT_DONE;
+	if (n->o->dry && !there) {
+		(void)late_call(n, "submit_request", &c);
+		(void)format(n->fingerprint, sizeof n->fingerprint,
+		    "FINGERPRINT");
+	} else if (!there && late_make(n) == -1) {
+		hold();
+		note("a request of %s may be left on the MoM: `cmregen mom "
+		    "clean %s' removes it", n->certname, n->certname);
+		if (discard(n->at, n->next, n->del) == -1 ||
+		    tree_remove(n->at, n->state) == -1)
+			return standing(n, "prepare -l");
+		note("not done; nothing was stopped, moved or removed");
+		return NOT_DONE;
+	}
 	hand_off(n);
 	return DONE;
 }
@@ -1320,7 +1521,7 @@ node_prepare(const struct options *o)
 	rc = NOT_DONE;
 	if (node_open(&node, o, PREPARE_WAIT) == 0 &&
 	    disabled_check(&node) == 0 && lock(&node) == 0)
-		rc = prepare(&node);
+		rc = o->live ? late_prepare(&node) : prepare(&node);
 	node_close(&node);
 	return rc;
 }
@@ -1331,15 +1532,16 @@ node_prepare(const struct options *o)
 
 enum run { RAN, AGAIN, UNSIGNED, FAILED };
 
-/* What the last line that we know tells of a run that exited with 1. */
+/* What a line tells of a run that did nothing. */
 static enum run
 run_line(const char *p, enum run now)
 {
-	if (strstr(p, "already in progress") != NULL ||
-	    strstr(p, "already running") != NULL)
+	if (strstr(p, "Puppet configuration client already in progress") !=
+	    NULL || strstr(p, "nother puppet instance is already running") !=
+	    NULL)
 		return AGAIN;
-	if (strstr(p, "no certificate found") != NULL ||
-	    strstr(p, "Couldn't fetch certificate") != NULL)
+	if (now == FAILED && (strstr(p, "no certificate found") != NULL ||
+	    strstr(p, "Couldn't fetch certificate") != NULL))
 		return UNSIGNED;
 	return now;
 }
@@ -1363,17 +1565,17 @@ agent_run(struct node *n)
 		return FAILED;
 	}
 	while (!child_ended(&c) && !interrupted()) {
-		if (pem_look(n, n->cert, "CERTIFICATE") == 1)
+		if (pem_look(n, n->ssl, n->cert, "CERTIFICATE") == 1)
 			child_follow(&c);
 		nap(TICK);
 	}
 	child_stop(&c);
 	status = child_status(&c);
 	result = status == 0 || status == 2 ? RAN : FAILED;
-	if (c.from > 0)
+	if (result == RAN || c.from > 0)
 		child_follow(&c);
 	child_rewind(&c);
-	while (status == 1 && child_line(&c, line, sizeof line) == 1)
+	while (status < 2 && child_line(&c, line, sizeof line) == 1)
 		result = run_line(line, result);
 	if (result == FAILED) {
 		(void)complainx("the Puppet run failed");
@@ -1459,11 +1661,243 @@ finish_check(struct node *n)
 	    "still the backup's");
 }
 
+/* Waits for the signature.  Returns DONE when the certificate is there. */
+static int
+late_fetch(struct node *n)
+{
+	struct child c;
+	long since;
+	int rc;
+
+	for (since = seconds(); ; nap(RETRY)) {
+		busy("fetching the certificate: sign the request on the MoM");
+		(void)late_call(n, "download_cert", &c);
+		rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
+		if (n->o->dry || rc == 1 || rc == -1 || interrupted() ||
+		    seconds() - since >= n->wait)
+			break;
+		child_close(&c);
+	}
+	(void)tree_remove(n->at, n->state);	/* it has complained */
+	if (rc == 1 || n->o->dry) {
+		child_close(&c);
+		return DONE;
+	}
+	(void)complainx(interrupted() ? "interrupted" :
+	    "there is no certificate yet: puppet says what it knows");
+	child_show(&c);
+	child_close(&c);
+	if (pem_look(n, n->next, n->request, "CERTIFICATE REQUEST") == 1)
+		hand_off(n);
+	return NOT_DONE;
+}
+
+/* The backup: made, made anew where only the CRL differs, or as it is. */
+static int
+late_copy_act(struct node *n)
+{
+	return n->begin == COPY ? copy_act(n) : 0;
+}
+
+/* Which services run now is known from here on, also after a crash. */
+static int
+late_stop_act(struct node *n)
+{
+	int i;
+
+	if (lock_add(&n->lock, "stopping") == -1)
+		return -1;
+	busy("asking which services run");
+	if (services(n, ALL, NULL) != 0)
+		return -1;
+	for (i = 0; i < SERVICES; i++) {
+		n->service[i].changed = n->service[i].running;
+		if (service_record(n, i) == -1)
+			return -1;
+	}
+	return stop_some(n, PUPPET) == -1 ? -1 : runs_wait(n);
+}
+
+static int
+late_swap_act(struct node *n)
+{
+	if (n->swapped)
+		return 0;
+	n->aside = n->old;
+	if (!n->absent && name_move(n->at, n->ssl, n->at, n->old) == -1)
+		return -1;
+	n->away = 1;
+	if (name_move(n->at, n->next, n->at, n->ssl) == -1)
+		return -1;
+	n->swapped = 1;
+	return 0;
+}
+
+static int
+late_swap_undo(struct node *n)
+{
+	if (n->swapped && name_move(n->at, n->ssl, n->at, n->next) == -1)
+		return -1;
+	n->swapped = 0;
+	return aside_undo(n);
+}
+
+/* The server takes the certificate by a reload; where that fails, anew. */
+static int
+reload(struct node *n)
+{
+	static char program[PATH_SIZE];
+	const char *const argv[] = { program, "reload", NULL };
+	struct child c;
+	size_t dir;
+	int rc;
+
+	dir = (size_t)(strrchr(n->o->puppet, '/') - n->o->puppet);
+	if (format(program, sizeof program, "%s", n->o->puppet) == -1 ||
+	    format(program + dir, sizeof program - dir, "/puppetserver") == -1)
+		return complainx("%s: too long", n->o->puppet);
+	rc = child_start(&c, argv) == 0 && child_wait(&c) == 0 ? 0 : -1;
+	if (rc == -1 || n->o->verbose)
+		child_show(&c);
+	child_close(&c);
+	return rc;
+}
+
+/* Has what runs take the ssl that is there now. */
+static int
+late_serve(struct node *n)
+{
+	const int server = n->ran & SERVERS, plain = n->ran & OTHERS;
+	int bad, again;
+
+	again = plain;
+	n->served = 1;
+	busy("having the services take %s", n->ssldir);
+	if (server != 0 && reload(n) == -1)
+		again |= server;
+	bad = services(n, again, "ensure=stopped");
+	bad |= services(n, server | plain, "ensure=running");
+	return bad == 0 ? 0 : complainx("not running with %s: %s", n->ssldir,
+	    service_names(bad));
+}
+
+static int
+late_serve_act(struct node *n)
+{
+	if (late_serve(n) == -1)
+		return -1;
+	return services(n, n->ran & PUPPET, "ensure=running") == 0 ? 0 : -1;
+}
+
+static int
+late_stop_undo(struct node *n)
+{
+	int rc;
+
+	rc = n->served ? late_serve(n) : 0;
+	return stop_undo(n) | rc;
+}
+
+static int
+late_end_act(struct node *n)
+{
+	return discard(n->at, n->old, n->del) |
+	    tree_remove(n->bat, n->stale) | lock_forget(&n->lock);
+}
+
+static void
+late_stop_show(struct node *n)
+{
+	services_show(n, PUPPET, "ensure=stopped");
+}
+
+static void
+late_swap_show(struct node *n)
+{
+	say("mv %s %s.cmregen-old", n->ssldir, n->ssldir);
+	say("mv %s.cmregen-next %s", n->ssldir, n->ssldir);
+}
+
+static void
+late_serve_show(struct node *n)
+{
+	say("puppetserver reload");
+	services_show(n, OTHERS, "ensure=stopped");
+	services_show(n, OTHERS | PUPPET, "ensure=running");
+}
+
+static void
+late_end_show(struct node *n)
+{
+	say("rm -rf %s.cmregen-old", n->ssldir);
+}
+
+/*
+ * Where a swap broke off, it goes on; else the certificate is fetched, and the
+ * backup checked as prepare does.  Returns the first step, or -1.
+ */
+static int
+late_begin(struct node *n, int next, int old)
+{
+	if (old) {
+		n->begin = START;
+		n->aside = n->old;
+		n->away = 1;
+		n->swapped = !next;
+		return 1;
+	}
+	n->begin = begin(n);
+	if (n->begin == COPY || n->begin == STOP)
+		return late_fetch(n) == DONE ? 0 : -1;
+	if (n->begin != REFUSE)
+		(void)complainx("%s and the backup %s do not belong to the "
+		    "same regeneration as %s: `cmregen node restore' gives "
+		    "it up", n->ssldir, n->path, n->next);
+	return -1;
+}
+
+/* Returns DONE also where no prepare -l has begun. */
+static int
+late_finish(struct node *n)
+{
+	static const struct step step[] = {
+		{ late_copy_act, copy_undo, copy_show },
+		{ late_stop_act, late_stop_undo, late_stop_show },
+		{ again_act, NULL, NULL },
+		{ late_swap_act, late_swap_undo, late_swap_show },
+		{ catalog_act, NULL, catalog_show },
+		{ late_serve_act, NULL, late_serve_show },
+		{ late_end_act, NULL, late_end_show }
+	};
+	const int count = sizeof step / sizeof step[0];
+	int next, old, i;
+
+	next = name_exists(n->at, n->next);
+	old = name_exists(n->at, n->old);
+	if (next == -1 || old == -1)
+		return NOT_DONE;
+	if (!next && (!old || n->absent || same(n, n->key) != OTHER ||
+	    same(n, n->cert) != OTHER))
+		return DONE;
+	i = late_begin(n, next, old);
+	if (i == -1)
+		return NOT_DONE;
+	if (n->o->dry)
+		return steps_show(n, step, i, count);
+	if (tree_remove(n->bat, n->part) == -1 ||
+	    tree_remove(n->bat, n->stale) == -1 ||
+	    tree_remove(n->at, n->del) == -1)
+		return NOT_DONE;
+	i = steps_run(n, step, i, count, "finish");
+	n->absent = 0;
+	return i;
+}
+
 static int
 finish_unsigned(struct node *n)
 {
 	(void)complainx("the request of %s is not signed", n->certname);
-	if (pem_look(n, n->request, "CERTIFICATE REQUEST") == 1)
+	if (pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST") == 1)
 		hand_off(n);
 	return NOT_DONE;
 }
@@ -1507,12 +1941,16 @@ int
 node_finish(const struct options *o)
 {
 	struct node *const n = &node;
-	int rc;
+	int rc, late;
 
 	rc = NOT_DONE;
 	if (node_open(n, o, FINISH_WAIT) == 0 && disabled_check(n) == 0 &&
-	    lock(n) == 0 && finish_check(n) == 0) {
-		rc = DONE;
+	    lock(n) == 0)
+		rc = late_finish(n);
+	late = o->dry && name_exists(n->at, n->next) == 1;
+	if (rc == DONE && !late && finish_check(n) == -1)
+		rc = NOT_DONE;
+	else if (rc == DONE) {
 		if (o->dry) {
 			say("%s agent --test", o->puppet);
 			services_show(n, ALL, "ensure=running");
@@ -1666,11 +2104,12 @@ swap_act(struct node *n)
 			return -1;
 		if (name_move(n->at, n->ssl, n->at, n->bad) == -1)
 			return -1;
+		n->away = 1;
 	}
 	if (name_move(n->at, n->aside == NULL ? n->new : n->aside, n->at,
 	    n->ssl) == -1)
 		return -1;
-	n->made = 1;
+	n->swapped = 1;
 	return 0;
 }
 
@@ -1679,15 +2118,19 @@ swap_undo(struct node *n)
 {
 	int bad, ssl;
 
-	if (n->made && name_move(n->at, n->ssl, n->at, n->aside == NULL ?
+	if (n->swapped && name_move(n->at, n->ssl, n->at, n->aside == NULL ?
 	    n->new : n->aside) == -1)
 		return -1;
-	n->made = 0;
+	n->swapped = 0;
 	bad = name_exists(n->at, n->bad);
 	ssl = name_exists(n->at, n->ssl);
 	if (bad == -1 || ssl == -1)
 		return -1;
-	return bad && !ssl ? name_move(n->at, n->bad, n->at, n->ssl) : 0;
+	if (!bad || (ssl && !n->away))
+		return 0;
+	if (ssl && discard(n->at, n->ssl, n->del) == -1)
+		return -1;
+	return name_move(n->at, n->bad, n->at, n->ssl);
 }
 
 static void
@@ -1731,13 +2174,13 @@ back_start_undo(struct node *n)
 static int
 back_end_act(struct node *n)
 {
-	const char *const name[] = { n->bad, n->old };
+	const char *const name[] = { n->bad, n->old, n->next };
 	int i, rc, down;
 
 	rc = 0;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < 3; i++)
 		rc |= discard(n->at, name[i], n->del);
-	rc |= tree_remove(n->at, n->new);
+	rc |= tree_remove(n->at, n->new) | tree_remove(n->at, n->state);
 	down = n->ran & ~n->started;
 	if (down != 0)
 		rc = complainx("%s is restored, but these do not run, start "
@@ -1770,8 +2213,8 @@ restore_end(const struct node *n)
 	    "request may be left there; to make it anew:");
 	(void)format(text, sizeof text, "the MoM (%s)", n->ca_server);
 	(void)format(other, sizeof other, " %s", n->certname);
-	next(n->o, text, "mom clean", other);
-	next(n->o, n->certname, "node prepare", "");
+	say_next(n->o, text, "mom clean", other);
+	say_next(n->o, n->certname, "node prepare", "");
 	return DONE;
 }
 
@@ -1783,7 +2226,7 @@ restored(struct node *n)
 	int left;
 
 	left = name_exists(n->at, n->bad) | name_exists(n->at, n->old) |
-	    name_exists(n->at, n->new);
+	    name_exists(n->at, n->new) | name_exists(n->at, n->next);
 	if (left == -1 || n->absent || n->aside != NULL)
 		return left == -1 ? -1 : 0;
 	left = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
@@ -1811,6 +2254,26 @@ restore_source(struct node *n)
 	return 0;
 }
 
+/*
+ * Of `prepare -l' nothing is to be taken back but the directory that nobody
+ * uses yet.  Returns whether that was all.
+ */
+static int
+late_restore(struct node *n)
+{
+	if (n->absent || name_exists(n->at, n->next) != 1 ||
+	    name_exists(n->at, n->old) != 0 ||
+	    name_exists(n->bat, n->copy) != 0)
+		return 0;
+	if (n->o->dry)
+		say("rm -rf %s.cmregen-next", n->ssldir);
+	else if (discard(n->at, n->next, n->del) == 0 &&
+	    tree_remove(n->at, n->state) == 0)
+		say("%s is removed; %s was never touched", n->next,
+		    n->ssldir);
+	return 1;
+}
+
 static int
 restore(struct node *n)
 {
@@ -1830,6 +2293,9 @@ restore(struct node *n)
 	const int count = n->o->root != NULL ? 3 : 5;
 	int i, rc;
 
+	if (late_restore(n))
+		return name_exists(n->at, n->next) == 0 || n->o->dry ? DONE :
+		    PART_WAY;
 	if (restore_source(n) == -1)
 		return NOT_DONE;
 	i = restored(n);

@@ -1,0 +1,1873 @@
+/*
+ * check_cmregen.c: what cmregen.c offers besides trees: messages, signals,
+ * processes, files, locks, settings, names, fingerprints, the command line.
+ * Linked without mom.c and node.c: the commands are in here, so that a test
+ * can run anything the way a command runs.
+ */
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../cmregen.h"
+#include "fixture.h"
+
+static int (*body)(const struct options *);	/* what a command does */
+
+static int
+command(const char *name, const struct options *o)
+{
+	if (body != NULL)
+		return body(o);
+	(void)printf("%s p=%s b=%s f=%s r=%s s=%s c=%s w=%ld n=%d v=%d\n",
+	    name, o->puppet, o->backup != NULL ? o->backup : "-",
+	    o->fingerprint != NULL ? o->fingerprint : "-",
+	    o->root != NULL ? o->root : "-",
+	    o->ssldir != NULL ? o->ssldir : "-",
+	    o->certname != NULL ? o->certname : "-", o->wait, o->dry,
+	    o->verbose);
+	return DONE;
+}
+
+int
+mom_clean(const struct options *o)
+{
+	return command("clean", o);
+}
+
+int
+mom_sign(const struct options *o)
+{
+	return command("sign", o);
+}
+
+int
+node_prepare(const struct options *o)
+{
+	return command("prepare", o);
+}
+
+int
+node_finish(const struct options *o)
+{
+	return command("finish", o);
+}
+
+int
+node_restore(const struct options *o)
+{
+	return command("restore", o);
+}
+
+/* Runs a function as the program runs a command: signals set, and so on. */
+static const struct run *
+as_command(int (*function)(const struct options *))
+{
+	const struct run *r;
+
+	body = function;
+	r = program("node", "finish", NULL);
+	body = NULL;
+	return r;
+}
+
+static void
+wake(int number_of)
+{
+	(void)number_of;
+}
+
+/* As a command has it: a child's end is seen while it naps, and only then. */
+static void
+begin(void)
+{
+	struct sigaction sa;
+	sigset_t set;
+
+	fixture_begin();
+	body = NULL;
+	sh("mkdir s");
+	memset(&sa, 0, sizeof(sa));
+	sa.sa_handler = wake;
+	sa.sa_flags = SA_RESTART;
+	(void)sigemptyset(&sa.sa_mask);
+	ck_assert_int_eq(sigaction(SIGCHLD, &sa, NULL), 0);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	ck_assert_int_eq(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+}
+
+static void
+end(void)
+{
+	sigset_t set;
+
+	fixture_end();
+	(void)signal(SIGCHLD, SIG_DFL);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* The open directory of the test. */
+static int
+here(void)
+{
+	int fd;
+
+	fd = open(path("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_ne(fd, -1);
+	return fd;
+}
+
+/*
+ * The command line.
+ */
+
+START_TEST(each_option_reaches_its_command)
+{
+	assert_same(program("mom", "clean", "-nv", "-p", "/x/puppet",
+	    "h", NULL)->out,
+	    "clean p=/x/puppet b=- f=- r=- s=- c=h w=-1 n=1 v=1\n");
+	assert_same(program("mom", "sign", "-f", "0123456789abcdef", "-w",
+	    "7", "a.b-c_d", NULL)->out,
+	    "sign p=/opt/puppetlabs/bin/puppet b=- f=0123456789abcdef r=- "
+	    "s=- c=a.b-c_d w=7 n=0 v=0\n");
+	assert_same(program("node", "prepare", "-b", "/b", "-n", "-w", "0",
+	    NULL)->out, "prepare p=/opt/puppetlabs/bin/puppet b=/b f=- r=- "
+	    "s=- c=- w=0 n=1 v=0\n");
+	assert_same(program("node", "finish", "-vw9", "-b", "/b", NULL)->out,
+	    "finish p=/opt/puppetlabs/bin/puppet b=/b f=- r=- s=- c=- w=9 "
+	    "n=0 v=1\n");
+	assert_same(program("node", "restore", "-r", "/mnt", "-s", "/e/ssl",
+	    "-b", "/b", NULL)->out, "restore p=/opt/puppetlabs/bin/puppet "
+	    "b=/b f=- r=/mnt s=/e/ssl c=- w=-1 n=0 v=0\n");
+}
+END_TEST
+
+static const char *const bad_line[][8] = {
+	{ NULL },
+	{ "mom", NULL },
+	{ "clean", "h", NULL },
+	{ "mom", "prepare", NULL },
+	{ "node", "clean", "h", NULL },
+	{ "mom", "clean", NULL },
+	{ "mom", "clean", "a", "b", NULL },
+	{ "mom", "clean", "A.example.com", NULL },
+	{ "mom", "clean", "../x", NULL },
+	{ "mom", "clean", "..", NULL },
+	{ "mom", "clean", "a,b", NULL },
+	{ "mom", "clean", "", NULL },
+	{ "mom", "clean", "--", "-a", NULL },
+	{ "mom", "clean", "-x", "a", NULL },
+	{ "mom", "clean", "-w", "1", "a", NULL },
+	{ "mom", "clean", "-f", "0123456789abcdef", "a", NULL },
+	{ "mom", "sign", "-f", "0123456789abcde", "a", NULL },
+	{ "mom", "sign", "-f", "0123456789abcdeg", "a", NULL },
+	{ "mom", "sign", "-f", "", "a", NULL },
+	{ "mom", "sign", "-b", "/b", "a", NULL },
+	{ "mom", "sign", "-w", "-1", "a", NULL },
+	{ "mom", "sign", "-w", "", "a", NULL },
+	{ "mom", "sign", "-w", "1s", "a", NULL },
+	{ "mom", "sign", "-w", "99999999999999999999", "a", NULL },
+	{ "mom", "sign", "-w", NULL },
+	{ "node", "prepare", "a", NULL },
+	{ "node", "prepare", "-p", "puppet", NULL },
+	{ "node", "prepare", "-p", "", NULL },
+	{ "node", "prepare", "-b", "ssl_bak", NULL },
+	{ "node", "prepare", "-b", "", NULL },
+	{ "node", "prepare", "-r", "/", NULL },
+	{ "node", "prepare", "-f", "0123456789abcdef", NULL },
+	{ "node", "finish", "-s", "/x", NULL },
+	{ "node", "restore", "-s", "/x", NULL },
+	{ "node", "restore", "-r", "mnt", NULL },
+	{ "node", "restore", "-w", "1", NULL },
+	{ "-V", "x", NULL }
+};
+
+START_TEST(a_bad_argument_ends_with_2)
+{
+	const char *const *a;
+	const struct run *r;
+
+	a = bad_line[_i];
+	r = program(a[0], a[1], a[2], a[3], a[4], a[5], a[6], NULL);
+	assert_status(r, USAGE);
+	ck_assert_str_eq(r->out, "");
+	ck_assert_str_ne(r->err, "");
+}
+END_TEST
+
+START_TEST(usage_shows_every_command)
+{
+	const struct run *r;
+
+	r = program("nosuch", "command", NULL);
+	assert_status(r, USAGE);
+	assert_has(r->err, "mom clean ");
+	assert_has(r->err, "mom sign ");
+	assert_has(r->err, "node prepare ");
+	assert_has(r->err, "node finish ");
+	assert_has(r->err, "node restore ");
+	assert_has(r->err, "-V");
+}
+END_TEST
+
+START_TEST(V_prints_the_version)
+{
+	const struct run *r;
+
+	r = program("-V", NULL);
+	assert_status(r, DONE);
+	assert_has(r->out, "cmregen ");
+	ck_assert_str_eq(r->err, "");
+}
+END_TEST
+
+static int
+as_nobody(void *arg)
+{
+	static char a0[] = "cmregen", a1[] = "node", a2[] = "finish";
+	char *argv[] = { a0, a1, a2, NULL };
+	int cmregen_main(int, char *[]);
+
+	(void)arg;
+	if (setgid(65534) == -1 || setuid(65534) == -1)
+		return 99;
+	return cmregen_main(3, argv);
+}
+
+START_TEST(another_user_than_root_is_refused)
+{
+	const struct run *r;
+
+	r = run_function(as_nobody, NULL);
+	assert_status(r, NOT_DONE);
+	ck_assert_str_eq(r->out, "");
+	assert_has(r->err, "root");
+}
+END_TEST
+
+static int
+say_much(const struct options *o)
+{
+	(void)o;
+	if (dup2(open("/dev/full", O_WRONLY), 1) == -1)
+		return 99;
+	say("a result");
+	return DONE;
+}
+
+START_TEST(a_result_that_cannot_be_printed_is_not_done)
+{
+	const struct run *r;
+
+	r = as_command(say_much);
+	ck_assert_int_ne(r->status, DONE);
+	assert_has(r->err, "standard output");
+}
+END_TEST
+
+/*
+ * Messages.
+ */
+
+static int
+messages(void *arg)
+{
+	(void)arg;
+	errno = ENOENT;
+	if (complain("open %s", "x\001\033y") != -1 || errno != ENOENT)
+		return 1;
+	if (complainx("%d of %s", 7, "z") != -1 || errno != ENOENT)
+		return 2;
+	say("said %s", "a\nb");
+	note("noted");
+	return errno == ENOENT ? 0 : 3;
+}
+
+START_TEST(messages_go_where_they_belong)
+{
+	const struct run *r;
+
+	r = run_function(messages, NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "cmregen: open x??y: No such file or directory\n");
+	assert_has(r->err, "cmregen: 7 of z\n");
+	assert_has(r->err, "noted\n");
+	assert_has_not(r->err, "said");
+	assert_has(r->out, "said a");
+	assert_has_not(r->out, "noted");
+}
+END_TEST
+
+static int
+message_long(void *arg)
+{
+	static char s[200000];
+
+	(void)arg;
+	memset(s, 'x', sizeof(s) - 1);
+	return complainx("%s", s) == -1 ? 0 : 1;
+}
+
+START_TEST(a_message_of_any_length_is_one_line)
+{
+	const struct run *r;
+
+	r = run_function(message_long, NULL);
+	assert_status(r, 0);
+	ck_assert_uint_gt(strlen(r->err), 1000);
+	ck_assert_ptr_eq(strchr(r->err, '\n'),
+	    r->err + strlen(r->err) - 1);
+}
+END_TEST
+
+START_TEST(format_tells_what_does_not_fit)
+{
+	char s[8];
+
+	ck_assert_int_eq(format(s, sizeof(s), "%s-%d", "abc", -12), 0);
+	ck_assert_str_eq(s, "abc--12");
+	ck_assert_int_eq(format(s, sizeof(s), "%s", "12345678"), -1);
+	ck_assert_uint_lt(strlen(s), sizeof(s));
+}
+END_TEST
+
+static int
+busily(void *arg)
+{
+	(void)arg;
+	busy("waiting for %s", "a");
+	nap(10);
+	busy("waiting for %s", "a");
+	busy("waiting for %s", "b");
+	quiet();
+	return 0;
+}
+
+START_TEST(busy_says_the_same_once)
+{
+	const struct run *r;
+
+	r = run_function(busily, NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "waiting for a");
+	assert_has(r->err, "waiting for b");
+	ck_assert_ptr_null(strstr(strstr(r->err, "for a") + 1, "for a"));
+	ck_assert_str_eq(r->out, "");
+}
+END_TEST
+
+static const char *const quoted[][2] = {
+	{ "abc", "abc" },
+	{ "/usr/bin/a-b_c.d", "/usr/bin/a-b_c.d" },
+	{ "ensure=stopped", "ensure=stopped" },
+	{ "", "''" },
+	{ "a b", "'a b'" },
+	{ "$x", "'$x'" },
+	{ "'", NULL },
+	{ "a'b''c", NULL },
+	{ "`~*?[]{}()<>|&;!#\\\"\t\n", NULL },
+	{ "\377\200x", NULL },
+	{ "-n", NULL }
+};
+
+START_TEST(quote_makes_one_word_for_a_shell)
+{
+	char s[256];
+	const char *word;
+
+	word = quoted[_i][0];
+	ck_assert_ptr_eq(quote(s, strlen(word) * 4 + 3, word), s);
+	if (quoted[_i][1] != NULL)
+		ck_assert_str_eq(s, quoted[_i][1]);
+	put("expected", word);
+	sh("printf %%s %s >word; cmp word expected", s);
+}
+END_TEST
+
+START_TEST(quote_takes_the_longest_in_its_space)
+{
+	char word[201], s[803];
+
+	memset(word, '\'', 200);
+	word[200] = '\0';
+	quote(s, sizeof(s), word);
+	put("expected", word);
+	sh("printf %%s %s >word; cmp word expected", s);
+}
+END_TEST
+
+/*
+ * Signals and time.
+ */
+
+static int signal_number;
+
+static int
+signalled(const struct options *o)
+{
+	(void)o;
+	if (interrupted())
+		return 10;
+	(void)raise(signal_number);
+	if (!interrupted())
+		return 11;
+	hold();
+	return interrupted() ? 12 : 0;
+}
+
+START_TEST(a_signal_is_seen_until_an_undo_holds_it)
+{
+	static const int number_of[] = { SIGINT, SIGTERM, SIGHUP };
+
+	signal_number = number_of[_i];
+	assert_status(as_command(signalled), 0);
+}
+END_TEST
+
+static int
+piped(const struct options *o)
+{
+	(void)o;
+	(void)raise(SIGPIPE);
+	return interrupted();
+}
+
+START_TEST(a_broken_pipe_ends_nothing)
+{
+	assert_status(as_command(piped), 0);
+}
+END_TEST
+
+static int
+napping(const struct options *o)
+{
+	const char *const argv[] = { "/bin/true", NULL };
+	struct child c;
+
+	(void)o;
+	nap(100);
+	if (child_start(&c, argv) == -1)
+		return 10;
+	while (!child_ended(&c))
+		nap(60000);		/* its end wakes us */
+	(void)alarm(0);
+	child_close(&c);
+	return 0;
+}
+
+START_TEST(nap_ends_early_when_a_child_does)
+{
+	const struct run *r;
+
+	r = as_command(napping);
+	assert_status(r, 0);
+	ck_assert(r->took >= 0.1 && r->took < 10);
+}
+END_TEST
+
+START_TEST(seconds_never_go_back)
+{
+	long a, b;
+
+	a = seconds();
+	nap(20);
+	b = seconds();
+	ck_assert(a >= 0 && b >= a && b - a < 10);
+}
+END_TEST
+
+/*
+ * Processes.
+ */
+
+/* Starts a line of shell. */
+static int
+shell(struct child *c, const char *line)
+{
+	static const char *argv[4] = { "/bin/sh", "-c" };
+
+	argv[2] = line;
+	return child_start(c, argv);
+}
+
+static int
+status_of(const char *line)
+{
+	struct child c;
+	int rc;
+
+	ck_assert_int_eq(shell(&c, line), 0);
+	rc = child_wait(&c);
+	ck_assert_int_eq(child_status(&c), rc);
+	ck_assert_int_eq(c.pid, 0);
+	child_close(&c);
+	return rc;
+}
+
+START_TEST(child_wait_returns_the_exit_status)
+{
+	ck_assert_int_eq(status_of("exit 0"), 0);
+	ck_assert_int_eq(status_of("exit 24"), 24);
+	ck_assert_int_eq(status_of("exit 127"), 127);
+	ck_assert_int_eq(status_of("exit 255"), 255);
+}
+END_TEST
+
+START_TEST(a_child_that_a_signal_ended_is_minus_1)
+{
+	ck_assert_int_eq(status_of("kill -s KILL $$"), -1);
+	ck_assert_int_eq(status_of("kill -s TERM $$"), -1);
+}
+END_TEST
+
+static int
+start_nothing(void *arg)
+{
+	const char *argv[] = { NULL, "argument", NULL };
+	struct child c;
+	int rc;
+
+	argv[0] = arg;
+	rc = child_start(&c, argv);
+	child_close(&c);
+	return rc == -1 && waitpid(-1, NULL, WNOHANG) == -1 &&
+	    errno == ECHILD ? 0 : 1;
+}
+
+START_TEST(what_cannot_be_executed_is_told_by_name)
+{
+	static char none[] = "/nonexistent/puppet", directory[] = "/etc";
+	const struct run *r;
+
+	r = run_function(start_nothing, none);
+	assert_status(r, 0);
+	assert_has(r->err, "/nonexistent/puppet");
+	assert_has(r->err, "No such file");
+	r = run_function(start_nothing, directory);
+	assert_status(r, 0);
+	assert_has(r->err, "/etc");
+	assert_has(r->err, "Permission denied");
+}
+END_TEST
+
+START_TEST(child_ended_never_waits)
+{
+	struct child c;
+	int i;
+
+	ck_assert_int_eq(shell(&c, "sleep 0.2"), 0);
+	ck_assert_int_eq(child_ended(&c), 0);
+	for (i = 0; i < 200 && !child_ended(&c); i++)
+		nap(20);
+	ck_assert_int_eq(child_ended(&c), 1);
+	ck_assert_int_eq(child_ended(&c), 1);
+	ck_assert_int_eq(child_status(&c), 0);
+	child_close(&c);
+}
+END_TEST
+
+START_TEST(child_line_reads_line_by_line)
+{
+	char s[16];
+	struct child c;
+	int i;
+
+	ck_assert_int_eq(shell(&c, "printf 'a\\r\\n\\nbc\\n' && "
+	    "echo err >&2; printf '123456789012345\\nend'"), 0);
+	ck_assert_int_eq(child_wait(&c), 0);
+	for (i = 0; i < 2; i++) {
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+		ck_assert_str_eq(s, "a");
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+		ck_assert_str_eq(s, "");
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+		ck_assert_str_eq(s, "bc");
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+		ck_assert_str_eq(s, "err");
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+		ck_assert_str_eq(s, "123456789012345");
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+		ck_assert_str_eq(s, "end");
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 0);
+		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 0);
+		child_rewind(&c);
+	}
+	child_close(&c);
+}
+END_TEST
+
+START_TEST(child_line_refuses_a_line_that_does_not_fit)
+{
+	char s[16];
+	struct child c;
+
+	ck_assert_int_eq(shell(&c, "printf '1234567890123456\\n'"), 0);
+	ck_assert_int_eq(child_wait(&c), 0);
+	ck_assert_int_eq(child_line(&c, s, sizeof(s)), -1);
+	child_close(&c);
+}
+END_TEST
+
+START_TEST(child_line_sees_a_line_that_comes_later)
+{
+	char s[16];
+	struct child c;
+	int i, rc;
+
+	ck_assert_int_eq(shell(&c, "echo a; sleep 0.2; echo b"), 0);
+	for (i = 0; i < 200; i++) {
+		rc = child_line(&c, s, sizeof(s));
+		ck_assert_int_ne(rc, -1);
+		if (rc == 1 && strcmp(s, "b") == 0)
+			break;
+		nap(20);
+	}
+	ck_assert_int_lt(i, 200);
+	ck_assert_int_eq(child_wait(&c), 0);
+	child_close(&c);
+}
+END_TEST
+
+static int
+follow(void *arg)
+{
+	struct child c;
+
+	(void)arg;
+	if (shell(&c, "echo one; echo two >&2; sleep 0.3; echo three") == -1)
+		return 1;
+	nap(150);
+	child_follow(&c);
+	note("between");
+	(void)child_wait(&c);
+	child_follow(&c);
+	child_follow(&c);
+	child_close(&c);
+	return 0;
+}
+
+START_TEST(child_follow_copies_what_is_new)
+{
+	const struct run *r;
+
+	r = run_function(follow, NULL);
+	assert_status(r, 0);
+	ck_assert_str_eq(r->out, "");
+	assert_has(r->err, "three");
+	ck_assert_ptr_null(strstr(strstr(r->err, "three") + 1, "three"));
+	ck_assert_ptr_null(strstr(strstr(r->err, "one") + 1, "one"));
+}
+END_TEST
+
+static int
+show(void *arg)
+{
+	struct child c;
+
+	if (shell(&c, arg) == -1)
+		return 1;
+	(void)child_wait(&c);
+	child_show(&c);
+	child_close(&c);
+	return 0;
+}
+
+START_TEST(child_show_tells_exit_and_signal_apart)
+{
+	static char exits[] = "echo 'why not'; exit 24";
+	static char dies[] = "kill -s KILL $$";
+	const struct run *r;
+
+	r = run_function(show, exits);
+	assert_has(r->err, "/bin/sh -c");
+	assert_has(r->err, "24");
+	assert_has(r->err, "why not");
+	assert_has_not(r->err, "signal");
+	ck_assert_str_eq(r->out, "");
+	r = run_function(show, dies);
+	assert_has(r->err, "signal");
+}
+END_TEST
+
+START_TEST(child_show_shows_the_end_of_much)
+{
+	static char much[] = "i=0; while [ $i -lt 20000 ]; do "
+	    "echo line $i of many; i=$((i + 1)); done; printf 'the end\\033'";
+	static char one[] = "head -c 1048576 /dev/zero | tr '\\0' x";
+	const struct run *r;
+
+	r = run_function(show, much);
+	assert_status(r, 0);
+	assert_has(r->err, "line 19999 of many");
+	assert_has(r->err, "the end");
+	assert_has_not(r->err, "\033");
+	ck_assert_uint_lt(strlen(r->err), 100000);
+	r = run_function(show, one);
+	assert_status(r, 0);
+	assert_has(r->err, "xxx");
+}
+END_TEST
+
+static int
+say_command(void *arg)
+{
+	static const char *const argv[] = {
+		"/opt/x y/puppet", "cert", "it's", "", NULL
+	};
+
+	(void)arg;
+	child_say(argv);
+	return 0;
+}
+
+START_TEST(child_say_prints_what_can_be_typed)
+{
+	const struct run *r;
+
+	r = run_function(say_command, NULL);
+	assert_has(r->out, "'/opt/x y/puppet' cert ");
+	sh("mkdir '/%s/x y'; printf '#!/bin/sh\\nprintf \"<%%%%s>\" \"$@\"\\n' "
+	    ">'x y/puppet'; chmod +x 'x y/puppet'", path("."));
+	put("line", text("set -- %s", r->out));
+	sh(". ./line; shift; test \"$#,$1,$2,$3\" = \"3,cert,it's,\"");
+}
+END_TEST
+
+static int
+child_sees(const struct options *o)
+{
+	struct child c;
+
+	(void)o;
+	if (shell(&c, "env; echo; cat; echo 'in: ended'; ls -l /proc/self/fd; "
+	    "grep '^Sig' /proc/self/status; umask; "
+	    "cut -d' ' -f5 /proc/self/stat; echo $$") == -1)
+		return 10;
+	(void)child_wait(&c);
+	child_follow(&c);
+	child_close(&c);
+	return 0;
+}
+
+START_TEST(a_child_gets_a_fixed_world)
+{
+	const struct run *r;
+	int fd;
+
+	ck_assert_int_eq(setenv("RUBYLIB", "/evil", 1), 0);
+	ck_assert_int_eq(setenv("HOME", "/evil", 1), 0);
+	ck_assert_int_eq(setenv("PATH", "/usr/bin:/bin:/evil", 1), 0);
+	ck_assert_int_eq(setenv("TZ", "UTC", 1), 0);
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	fd = dup2(open("/etc/passwd", O_RDONLY), 77);
+	ck_assert_int_eq(fd, 77);
+	r = as_command(child_sees);
+	(void)close(fd);
+	(void)signal(SIGTERM, SIG_DFL);
+	(void)signal(SIGINT, SIG_DFL);
+	assert_status(r, 0);
+	assert_has(r->err, "PATH=");
+	assert_has(r->err, "LC_ALL=");
+	assert_has(r->err, "TZ=UTC");
+	assert_has_not(r->err, "evil");
+	assert_has_not(r->err, "passwd");
+	assert_has(r->err, "in: ended");
+	assert_has(r->err, "0 -> /dev/null");
+	assert_has(r->err, "SigBlk:\t0000000000000000");
+	assert_has(r->err, "SigIgn:\t0000000000200000");	/* SIGTTOU */
+}
+END_TEST
+
+START_TEST(a_child_has_a_process_group_of_its_own)
+{
+	struct child c;
+
+	ck_assert_int_eq(shell(&c, "sleep 0.3"), 0);
+	ck_assert_int_eq(getpgid(c.pid), c.pid);
+	ck_assert_int_ne(getpgid(c.pid), getpgrp());
+	(void)child_wait(&c);
+	child_close(&c);
+}
+END_TEST
+
+START_TEST(a_daemon_that_holds_the_output_blocks_nothing)
+{
+	char s[64];
+	struct child c;
+	long at;
+
+	at = seconds();
+	ck_assert_int_eq(shell(&c, "sleep 20 & echo $!"), 0);
+	ck_assert_int_eq(child_wait(&c), 0);
+	ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+	ck_assert_int_eq(child_line(&c, s + 32, 32), 0);
+	child_close(&c);
+	ck_assert_int_lt(seconds() - at, 10);
+	(void)kill((pid_t)atol(s), SIGKILL);
+}
+END_TEST
+
+START_TEST(child_stop_ends_one_that_ignores_SIGTERM)
+{
+	struct child c;
+	long at;
+
+	at = seconds();
+	ck_assert_int_eq(shell(&c, "trap '' TERM; while :; do sleep 1; "
+	    "done"), 0);
+	nap(100);
+	child_stop(&c);
+	ck_assert_int_eq(c.pid, 0);
+	ck_assert_int_eq(child_status(&c), -1);
+	ck_assert_int_ge(seconds() - at, 9);
+	ck_assert_int_le(seconds() - at, 15);
+	child_close(&c);
+}
+END_TEST
+
+START_TEST(child_stop_ends_the_whole_group)
+{
+	char s[64];
+	struct child c;
+	int i;
+
+	ck_assert_int_eq(shell(&c, "sleep 50 & echo $!; wait"), 0);
+	for (i = 0; i < 500 && child_line(&c, s, sizeof(s)) != 1; i++)
+		nap(10);
+	child_stop(&c);
+	child_close(&c);
+	for (i = 0; i < 500 && kill((pid_t)atol(s), 0) == 0; i++)
+		nap(10);
+	ck_assert_int_eq(kill((pid_t)atol(s), 0), -1);
+}
+END_TEST
+
+static int
+stopped_child(const struct options *o)
+{
+	struct child c;
+	int rc;
+
+	(void)o;
+	if (shell(&c, "trap 'exit 0' TERM; kill -s INT $PPID; "
+	    "while :; do sleep 0.05; done") == -1)
+		return 10;
+	rc = child_wait_or_stop(&c);
+	child_close(&c);
+	return rc == 0 && interrupted() ? 0 : 11;
+}
+
+static int
+left_child(const struct options *o)
+{
+	struct child c;
+	int rc;
+
+	(void)o;
+	if (shell(&c, "kill -s INT $PPID; sleep 0.3; exit 7") == -1)
+		return 10;
+	rc = child_wait(&c);
+	child_close(&c);
+	return rc == 7 && interrupted() ? 0 : 11;
+}
+
+START_TEST(only_child_wait_or_stop_ends_a_child_at_a_signal)
+{
+	const struct run *r;
+
+	r = as_command(stopped_child);
+	assert_status(r, 0);
+	ck_assert(r->took < 8);
+	assert_status(as_command(left_child), 0);
+}
+END_TEST
+
+/*
+ * Files and directories.
+ */
+
+START_TEST(path_open_splits_a_path)
+{
+	char name[NAME_SIZE];
+	struct stat st, dir;
+	int fd;
+
+	sh("mkdir -p a/b; ln -s a/b link");
+	fd = path_open(path("a/b/c"), name);
+	ck_assert_int_ne(fd, -1);
+	ck_assert_str_eq(name, "c");
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(stat(path("a/b"), &dir), 0);
+	ck_assert(st.st_ino == dir.st_ino);
+	(void)close(fd);
+	fd = path_open(path("a/b///"), name);
+	ck_assert_int_ne(fd, -1);
+	ck_assert_str_eq(name, "b");
+	(void)close(fd);
+	fd = path_open("/etc", name);
+	ck_assert_int_ne(fd, -1);
+	ck_assert_str_eq(name, "etc");
+	(void)close(fd);
+}
+END_TEST
+
+static int
+path_refused(void *arg)
+{
+	char name[NAME_SIZE];
+
+	return path_open(arg, name) == -1 ? 0 : 1;
+}
+
+START_TEST(path_open_refuses_what_names_nothing)
+{
+	static char root[] = "/", dots[] = "/tmp/..", dot[] = "/tmp/.",
+	    none[] = "/nonexistent/x/y", slashes[] = "///";
+	char name[NAME_SIZE + 10];
+	const struct run *r;
+
+	r = run_function(path_refused, root);
+	assert_status(r, 0);
+	ck_assert_str_ne(r->err, "");
+	assert_status(run_function(path_refused, slashes), 0);
+	assert_status(run_function(path_refused, dots), 0);
+	assert_status(run_function(path_refused, dot), 0);
+	r = run_function(path_refused, none);
+	assert_status(r, 0);
+	assert_has(r->err, "/nonexistent");
+	memset(name, 'n', sizeof(name));
+	name[0] = '/';
+	name[sizeof(name) - 1] = '\0';
+	assert_status(run_function(path_refused, name), 0);
+}
+END_TEST
+
+static int
+below_refused(void *arg)
+{
+	char name[NAME_SIZE];
+
+	return path_open_below(here(), arg, name) == -1 ? 0 : 1;
+}
+
+START_TEST(path_open_below_follows_no_link)
+{
+	static char out[] = "link/ssl", last[] = "a/link/ssl", up[] = "a/../x",
+	    out_abs[] = "/link/ssl";
+	char name[NAME_SIZE];
+	struct stat st, dir;
+	int at, fd;
+
+	sh("mkdir -p a/b; ln -s /etc link; ln -s b a/link");
+	at = here();
+	fd = path_open_below(at, "/a/b/c/", name);
+	ck_assert_int_ne(fd, -1);
+	ck_assert_str_eq(name, "c");
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(stat(path("a/b"), &dir), 0);
+	ck_assert(st.st_ino == dir.st_ino);
+	(void)close(fd);
+	fd = path_open_below(at, "c", name);
+	ck_assert_int_ne(fd, -1);
+	ck_assert_str_eq(name, "c");
+	(void)close(fd);
+	(void)close(at);
+	assert_status(run_function(below_refused, out), 0);
+	assert_status(run_function(below_refused, out_abs), 0);
+	assert_status(run_function(below_refused, last), 0);
+	assert_status(run_function(below_refused, up), 0);
+}
+END_TEST
+
+START_TEST(file_open_follows_no_link)
+{
+	int at, fd;
+
+	sh("mkdir -p a/b; echo x >a/b/c; ln -s b a/link; ln -s c a/b/last");
+	at = here();
+	fd = file_open(at, "a/b/c");
+	ck_assert_int_ne(fd, -1);
+	(void)close(fd);
+	ck_assert_int_eq(file_open(at, "a/link/c"), -1);
+	ck_assert_int_eq(file_open(at, "a/b/last"), -1);
+	errno = 0;
+	ck_assert_int_eq(file_open(at, "a/none"), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	(void)close(at);
+}
+END_TEST
+
+START_TEST(file_read_reads_a_regular_file_whole)
+{
+	char s[9];
+	int at;
+
+	sh("mkdir a; printf 12345678 >a/f; printf 123456789 >a/big; "
+	    ": >a/empty; mkfifo a/fifo; mkdir a/dir; ln -s f a/link; "
+	    "ln -s nowhere a/dangling");
+	at = here();
+	ck_assert_int_eq((int)file_read(at, "a/f", s, sizeof(s)), 8);
+	ck_assert_str_eq(s, "12345678");
+	ck_assert_int_eq((int)file_read(at, "a/empty", s, sizeof(s)), 0);
+	ck_assert_str_eq(s, "");
+	errno = 0;
+	ck_assert_int_eq((int)file_read(at, "a/big", s, sizeof(s)), -1);
+	ck_assert_int_eq(errno, EFBIG);
+	errno = 0;
+	ck_assert_int_eq((int)file_read(at, "a/none", s, sizeof(s)), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	errno = 0;
+	ck_assert_int_eq((int)file_read(at, "a/fifo", s, sizeof(s)), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	errno = 0;
+	ck_assert_int_eq((int)file_read(at, "a/dir", s, sizeof(s)), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_int_eq((int)file_read(at, "a/link", s, sizeof(s)), -1);
+	errno = 0;
+	ck_assert_int_eq((int)file_read(at, "a/dangling", s, sizeof(s)), -1);
+	ck_assert_int_ne(errno, ENOENT);
+	(void)close(at);
+}
+END_TEST
+
+START_TEST(name_exists_sees_any_name)
+{
+	int at;
+
+	sh("ln -s nowhere dangling; mkdir d; : >f");
+	at = here();
+	ck_assert_int_eq(name_exists(at, "dangling"), 1);
+	ck_assert_int_eq(name_exists(at, "d"), 1);
+	ck_assert_int_eq(name_exists(at, "f"), 1);
+	ck_assert_int_eq(name_exists(at, "none"), 0);
+	(void)close(at);
+}
+END_TEST
+
+START_TEST(name_move_renames_between_directories)
+{
+	int at, to;
+
+	sh("mkdir d e; echo x >d/f");
+	at = here();
+	to = open(path("e"), O_RDONLY | O_DIRECTORY);
+	ck_assert_int_eq(name_move(at, "d", to, "n"), 0);
+	sh("test -f e/n/f; test ! -e d");
+	(void)close(at);
+	(void)close(to);
+}
+END_TEST
+
+static int
+move_refused(void *arg)
+{
+	return name_move(here(), "d", here(), arg) == -1 ? 0 : 1;
+}
+
+START_TEST(name_move_replaces_nothing)
+{
+	static char file[] = "f", dir[] = "e", link[] = "dangling";
+	const char *before;
+	const struct run *r;
+
+	sh("mkdir d e; : >f; ln -s nowhere dangling");
+	before = snapshot(".");
+	r = run_function(move_refused, file);
+	assert_status(r, 0);
+	ck_assert_str_ne(r->err, "");
+	assert_status(run_function(move_refused, dir), 0);
+	assert_status(run_function(move_refused, link), 0);
+	assert_same(snapshot("."), before);
+}
+END_TEST
+
+/*
+ * Locks.
+ */
+
+static int
+take(void *arg)
+{
+	struct lock k;
+
+	if (lock_take(&k, here(), arg) == -1)
+		return 1;
+	if (access(path("%s", (char *)arg), F_OK) == -1)
+		return 2;
+	lock_drop(&k);
+	return 0;
+}
+
+START_TEST(a_lock_is_held_by_one)
+{
+	static char name[] = "l";
+	struct stat st;
+	struct lock k;
+	int at;
+
+	at = here();
+	ck_assert_int_eq(lock_ask(at, "l"), 0);
+	ck_assert(!exists("l"));
+	ck_assert_int_eq(lock_take(&k, at, "l"), 0);
+	ck_assert_int_eq(stat(path("l"), &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+	assert_status(run_function(take, name), 1);
+	lock_drop(&k);
+	ck_assert(!exists("l"));
+	assert_status(run_function(take, name), 0);
+	ck_assert(!exists("l"));
+	(void)close(at);
+}
+END_TEST
+
+START_TEST(lock_ask_creates_nothing)
+{
+	pid_t other;
+	int at;
+
+	at = here();
+	other = hold_lock("l");
+	ck_assert_int_eq(lock_ask(at, "l"), 1);
+	hold_end(other);
+	ck_assert_int_eq(lock_ask(at, "l"), 0);
+	ck_assert(exists("l"));
+	ck_assert_int_eq(lock_ask(at, "none"), 0);
+	ck_assert(!exists("none"));
+	(void)close(at);
+}
+END_TEST
+
+START_TEST(a_lock_is_never_a_link)
+{
+	static char name[] = "l";
+	const char *before;
+
+	sh("ln -s other l; ln -s there m; echo content >there");
+	before = snapshot(".");
+	assert_status(run_function(take, name), 1);
+	assert_same(snapshot("."), before);
+	sh("rm l; mkfifo l");
+	(void)run_function(take, name);
+	sh("test ! -e other; test \"$(cat there)\" = content");
+}
+END_TEST
+
+START_TEST(lines_outlive_the_lock)
+{
+	struct lock k;
+	int at;
+
+	at = here();
+	ck_assert_int_eq(lock_take(&k, at, "l"), 0);
+	ck_assert_int_eq(lock_add(&k, "one 1"), 0);
+	ck_assert_int_eq(lock_add(&k, "two 2"), 0);
+	assert_same(get("l"), "one 1\ntwo 2\n");
+	lock_drop(&k);
+	assert_same(get("l"), "one 1\ntwo 2\n");
+	ck_assert_int_eq(lock_take(&k, at, "l"), 0);
+	assert_same(get("l"), "one 1\ntwo 2\n");
+	ck_assert_int_eq(lock_add(&k, "three"), 0);
+	assert_same(get("l"), "one 1\ntwo 2\nthree\n");
+	ck_assert_int_eq(lock_forget(&k), 0);
+	ck_assert_int_eq(lock_add(&k, "x"), 0);
+	assert_same(get("l"), "x\n");
+	ck_assert_int_eq(lock_forget(&k), 0);
+	lock_drop(&k);
+	ck_assert(!exists("l"));
+	(void)close(at);
+}
+END_TEST
+
+static int
+wait_for_lock(const struct options *o)
+{
+	struct lock k;
+
+	(void)o;
+	if (lock_wait(&k, here(), "l") == -1)
+		return interrupted() ? 5 : 6;
+	lock_drop(&k);
+	return 0;
+}
+
+START_TEST(lock_wait_waits_its_turn)
+{
+	pid_t other, waiting;
+
+	other = hold_lock("l");
+	body = wait_for_lock;
+	waiting = start("node", "finish", NULL);
+	nap(700);
+	ck_assert_int_eq(waitpid(waiting, NULL, WNOHANG), 0);
+	hold_end(other);
+	assert_status(finish(waiting), 0);
+	ck_assert(!exists("l"));
+}
+END_TEST
+
+START_TEST(lock_wait_ends_at_a_signal)
+{
+	pid_t other, waiting;
+
+	other = hold_lock("l");
+	body = wait_for_lock;
+	waiting = start("node", "finish", NULL);
+	nap(500);
+	(void)kill(waiting, SIGTERM);
+	assert_status(finish(waiting), 5);
+	hold_end(other);
+}
+END_TEST
+
+/* Takes and drops the lock many times; never two at once. */
+static int
+contend(const struct options *o)
+{
+	struct lock k;
+	int at, fd, i;
+
+	(void)o;
+	at = here();
+	for (i = 0; i < 200; i++) {
+		if (lock_take(&k, at, "l") == -1)
+			continue;
+		fd = openat(at, "inside", O_CREAT | O_EXCL | O_WRONLY, 0600);
+		if (fd == -1)
+			return 20;
+		(void)close(fd);
+		(void)unlinkat(at, "inside", 0);
+		lock_drop(&k);
+	}
+	return 0;
+}
+
+START_TEST(two_never_hold_the_lock_at_once)
+{
+	pid_t other;
+	int status;
+
+	body = contend;
+	other = start("node", "finish", NULL);
+	assert_status(program("node", "finish", NULL), 0);
+	ck_assert_int_eq(waitpid(other, &status, 0), other);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/*
+ * Settings and names.
+ */
+
+static char certname_value[PATH_SIZE], ssldir_value[PATH_SIZE];
+static const struct setting two[] = {
+	{ "certname", certname_value },
+	{ "ssldir", ssldir_value }
+};
+
+START_TEST(settings_line_takes_what_is_asked_for)
+{
+	certname_value[0] = ssldir_value[0] = '\0';
+	ck_assert_int_eq(settings_line(two, 2, "ssldir = /a = b/ssl"), 1);
+	ck_assert_str_eq(ssldir_value, "/a = b/ssl");
+	ck_assert_str_eq(certname_value, "");
+	ck_assert_int_eq(settings_line(two, 2, "certname = h"), 1);
+	ck_assert_str_eq(certname_value, "h");
+	ck_assert_int_eq(settings_line(two, 2, "certname = "), 1);
+	ck_assert_str_eq(certname_value, "");
+	ck_assert_int_eq(settings_line(two, 2, "certname ="), 1);
+	ck_assert_str_eq(certname_value, "");
+}
+END_TEST
+
+START_TEST(settings_line_passes_over_the_rest)
+{
+	static const char *const other[] = {
+		"", "ssldi = /x", "ssldirx = /x", "ssldir", "ssldir: /x",
+		"xssldir = /x", "Warning: ssldir = /x", "=", " = ", "[agent]"
+	};
+	size_t i;
+
+	(void)strcpy(ssldir_value, "before");
+	for (i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+		ck_assert_int_eq(settings_line(two, 2, other[i]), 0);
+	ck_assert_str_eq(ssldir_value, "before");
+	ck_assert_int_eq(settings_line(two, 0, "ssldir = /x"), 0);
+}
+END_TEST
+
+static int
+long_setting(void *arg)
+{
+	static char line[PATH_SIZE + 20];
+	size_t n;
+
+	(void)arg;
+	n = (size_t)sprintf(line, "ssldir = /");
+	memset(line + n, 'x', PATH_SIZE - 2);
+	if (settings_line(two, 2, line) != 1 ||
+	    strlen(ssldir_value) != PATH_SIZE - 1)
+		return 1;
+	line[n + PATH_SIZE - 2] = 'x';
+	return settings_line(two, 2, line) == -1 ? 0 : 2;
+}
+
+START_TEST(settings_line_refuses_a_value_that_does_not_fit)
+{
+	assert_status(run_function(long_setting, NULL), 0);
+}
+END_TEST
+
+static const char *asked;	/* the puppet program */
+
+static int
+ask(const struct options *o)
+{
+	struct options p;
+
+	p = *o;
+	p.puppet = asked;
+	if (settings_ask(&p, "agent", two, 2) == -1)
+		return 1;
+	say("%s %s", certname_value, ssldir_value);
+	return 0;
+}
+
+static int
+ask_major(const struct options *o)
+{
+	struct options p;
+
+	p = *o;
+	p.puppet = asked;
+	return puppet_major(&p) == -1 ? 100 : puppet_major(&p);
+}
+
+static void
+puppet_of(const char *version)
+{
+	sandbox(version);
+	asked = text("%s", path("node/bin/puppet"));
+}
+
+START_TEST(settings_are_asked_for_in_one_call)
+{
+	const struct run *r;
+
+	puppet_of("7");
+	r = as_command(ask);
+	assert_status(r, 0);
+	ck_assert_str_eq(r->out, text(CM1 " %s\n", path("node/puppet/ssl")));
+	ck_assert_int_eq(logged_times("node", ""), 1);
+	assert_has(get("node/log"), "config print ");
+	assert_has(get("node/log"), "--section agent");
+	assert_has(get("node/log"), "--color=false");
+}
+END_TEST
+
+static const char *const unreadable[] = {
+	"exit 1 * *", "mute 0 * *", "mute 1 * *", "signal KILL * *",
+	"say half * *", "endless - * *", "cut - * *", "after 1 * *",
+	"quiet - * *"
+};
+
+START_TEST(settings_that_puppet_does_not_tell_are_an_error)
+{
+	const struct run *r;
+
+	puppet_of("5");
+	knob("node", "half", "certname = x");
+	knob("node", "faults", unreadable[_i]);
+	r = as_command(ask);
+	assert_status(r, 1);
+	assert_has(r->err, "cmregen: ");
+	ck_assert_str_eq(r->out, "");
+}
+END_TEST
+
+static const char *const harmless_faults[] = {
+	"flood - * *", "daemon 30 * *", "stall 0.1 * *"
+};
+
+START_TEST(settings_are_found_in_any_output)
+{
+	puppet_of("5");
+	knob("node", "faults", harmless_faults[_i]);
+	assert_status(as_command(ask), 0);
+}
+END_TEST
+
+START_TEST(puppet_major_is_the_first_number)
+{
+	puppet_of("5.5.22");
+	assert_status(as_command(ask_major), 5);
+	puppet_of("8.10.0");
+	assert_status(as_command(ask_major), 8);
+	puppet_of("6.0.2");
+	assert_status(as_command(ask_major), 6);
+	sh("echo VERSION=10.1.2 >>node/conf");
+	assert_status(as_command(ask_major), 10);
+}
+END_TEST
+
+static const char *const versionless[] = {
+	"exit 1 * *", "mute 0 * *", "signal KILL * *", "endless - * *",
+	"say words * *", "say zero * *"
+};
+
+START_TEST(puppet_major_takes_nothing_else_for_a_version)
+{
+	puppet_of("7");
+	knob("node", "words", "Puppet, the program");
+	knob("node", "zero", "0.0");
+	knob("node", "faults", versionless[_i]);
+	assert_status(as_command(ask_major), 100);
+}
+END_TEST
+
+START_TEST(number_takes_digits_alone)
+{
+	ck_assert_int_eq(number_read("0"), 0);
+	ck_assert_int_eq(number_read("7"), 7);
+	ck_assert_int_eq(number_read("604800"), 604800);
+	ck_assert_int_eq(number_read("007"), 7);
+	ck_assert_int_eq(number_read(""), -1);
+	ck_assert_int_eq(number_read("-1"), -1);
+	ck_assert_int_eq(number_read("+1"), -1);
+	ck_assert_int_eq(number_read(" 1"), -1);
+	ck_assert_int_eq(number_read("1 "), -1);
+	ck_assert_int_eq(number_read("0x10"), -1);
+	ck_assert_int_eq(number_read("99999999999999999999999999"), -1);
+}
+END_TEST
+
+START_TEST(certname_ok_takes_a_certname)
+{
+	char s[CERTNAME_MAX + 2];
+
+	ck_assert(certname_ok("cm1.example.com"));
+	ck_assert(certname_ok("a"));
+	ck_assert(certname_ok("0_-."));
+	ck_assert(certname_ok("..."));
+	ck_assert(certname_ok(".a"));
+	memset(s, 'a', sizeof(s));
+	s[CERTNAME_MAX] = '\0';
+	ck_assert(certname_ok(s));
+	s[CERTNAME_MAX] = 'a';
+	s[CERTNAME_MAX + 1] = '\0';
+	ck_assert(!certname_ok(s));
+}
+END_TEST
+
+START_TEST(certname_ok_takes_nothing_else)
+{
+	static const char allowed[] =
+	    "abcdefghijklmnopqrstuvwxyz0123456789._-";
+	char s[3];
+	int c;
+
+	ck_assert(!certname_ok(""));
+	ck_assert(!certname_ok("."));
+	ck_assert(!certname_ok(".."));
+	ck_assert(!certname_ok("-a"));
+	ck_assert(!certname_ok("../x"));
+	for (c = 1; c < 256; c++) {
+		(void)snprintf(s, sizeof(s), "a%c", c);
+		ck_assert_int_eq(certname_ok(s) != 0,
+		    strchr(allowed, c) != NULL);
+	}
+}
+END_TEST
+
+/*
+ * Fingerprints.
+ */
+
+static const char *
+sha_text(const unsigned char *p, size_t n)
+{
+	static char s[65];
+	unsigned char digest[32];
+	int i;
+
+	sha256(p, n, digest);
+	for (i = 0; i < 32; i++)
+		(void)sprintf(s + 2 * i, "%02x", digest[i]);
+	return s;
+}
+
+/* FIPS 180-4's examples, and others of NIST's. */
+static const struct {
+	const char *text, *sum;
+} vector[] = {
+	{ "abc", "ba7816bf8f01cfea414140de5dae2223"
+	    "b00361a396177a9cb410ff61f20015ad" },
+	{ "", "e3b0c44298fc1c149afbf4c8996fb924"
+	    "27ae41e4649b934ca495991b7852b855" },
+	{ "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+	    "248d6a61d20638b8e5c026930c3e6039"
+	    "a33ce45964ff2167f6ecedd419db06c1" },
+	{ "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmn"
+	    "hijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu",
+	    "cf5b16a778af8380036ce59e7b049237"
+	    "0b249b11e8f07a51afac45037afee9d1" }
+};
+
+START_TEST(sha256_gives_the_published_sums)
+{
+	ck_assert_str_eq(sha_text((const unsigned char *)vector[_i].text,
+	    strlen(vector[_i].text)), vector[_i].sum);
+}
+END_TEST
+
+START_TEST(sha256_of_a_million_a)
+{
+	unsigned char *p;
+
+	p = malloc(1000000);
+	ck_assert_ptr_nonnull(p);
+	memset(p, 'a', 1000000);
+	ck_assert_str_eq(sha_text(p, 1000000),
+	    "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+	free(p);
+}
+END_TEST
+
+/* NIST's additional examples: so many bytes of that value. */
+static const struct {
+	size_t n;
+	int byte;
+	const char *sum;
+} repeated[] = {
+	{ 1, 0xbd, "68325720aabd7c82f30f554b313d0570"
+	    "c95accbb7dc4b5aae11204c08ffe732b" },
+	{ 55, 0, "02779466cdec163811d078815c633f21"
+	    "901413081449002f24aa3e80f0b88ef7" },
+	{ 56, 0, "d4817aa5497628e7c77e6b606107042b"
+	    "bba3130888c5f47a375e6179be789fbb" },
+	{ 57, 0, "65a16cb7861335d5ace3c60718b5052e"
+	    "44660726da4cd13bb745381b235a1785" },
+	{ 64, 0, "f5a5fd42d16a20302798ef6ed309979b"
+	    "43003d2320d9f0e8ea9831a92759fb4b" },
+	{ 1000, 0, "541b3e9daa09b20bf85fa273e5cbd3e8"
+	    "0185aa4ec298e765db87742b70138a53" },
+	{ 1000, 0x41, "c2e686823489ced2017f6059b8b23931"
+	    "8b6364f6dcd835d0a519105a1eadd6e4" },
+	{ 1005, 0x55, "f4d62ddec0f3dd90ea1380fa16a5ff8d"
+	    "c4c54b21740650f24afc4120903552b0" },
+	{ 1000000, 0, "d29751f2649b32ff572b5e0a9f541ea6"
+	    "60a50f94ff0beedfb0b692b924cc8025" }
+};
+
+START_TEST(sha256_pads_at_every_length)
+{
+	unsigned char *p;
+
+	p = malloc(repeated[_i].n);
+	ck_assert_ptr_nonnull(p);
+	memset(p, repeated[_i].byte, repeated[_i].n);
+	ck_assert_str_eq(sha_text(p, repeated[_i].n), repeated[_i].sum);
+	free(p);
+}
+END_TEST
+
+/* openssl req -new, and what openssl says is its fingerprint. */
+static const char csr[] =
+    "-----BEGIN CERTIFICATE REQUEST-----\n"
+    "MIIBjjCB+AIBADAaMRgwFgYDVQQDDA9jbTEuZXhhbXBsZS5jb20wgZ8wDQYJKoZI\n"
+    "hvcNAQEBBQADgY0AMIGJAoGBALaxCNzj0d5IHypMCROOHRNrpj3XmVgHqSZ3wzOE\n"
+    "FUjCWm7DDMJLPLx2RweyQjdiOnxMV4zTB7meWrRcLcwjwCvp5OzYo35BF2ldJTPo\n"
+    "1vujlTOK8E2h408UWOdXTGg2ODhrF4ONNUuSwF8s1DfZg8yIz9SVuK6Qopmcqe83\n"
+    "D4A9AgMBAAGgNTAzBgkqhkiG9w0BCQ4xJjAkMCIGA1UdEQQbMBmCD2NtMS5leGFt\n"
+    "cGxlLmNvbYIGcHVwcGV0MA0GCSqGSIb3DQEBCwUAA4GBAG+1w0Km8z4wPbZOQdO1\n"
+    "1Zp7vJPjBj0Cc/t2HRpcEiD5UnIXJWfQgd/vq51atbY1u0eV9Rz125w2Vqmp184O\n"
+    "I8uw1JvNvkJ04ei+oGcOr7hB6VjM2aOnT0mDLVVPoffLh4BS9slVj7q5JMMfefh6\n"
+    "wBaa8Kx2jk+D2f8ormt8xHn8\n"
+    "-----END CERTIFICATE REQUEST-----\n";
+static const char csr_sum[] = "D2:ED:4D:F3:B6:63:16:C3:FA:16:72:3F:40:16:8D:"
+    "A3:5A:3E:17:52:98:85:9D:21:11:4E:F1:0F:AA:E5:37:9F";
+
+static void
+csr_is(const char *s)
+{
+	char fp[FINGERPRINT_SIZE];
+
+	ck_assert_int_eq(pem_fingerprint(s, "CERTIFICATE REQUEST", fp), 0);
+	ck_assert_str_eq(fp, csr_sum);
+}
+
+START_TEST(pem_fingerprint_is_what_openssl_says)
+{
+	csr_is(csr);
+}
+END_TEST
+
+START_TEST(pem_fingerprint_takes_text_around_the_block)
+{
+	csr_is(text("Subject: CN=cm1\n\n%s\nmore\n", csr));
+	csr_is(text("-----BEGIN CERTIFICATE-----\nAAAA\n"
+	    "-----END CERTIFICATE-----\n%s", csr));
+	csr_is(text("%s-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n"
+	    "-----END CERTIFICATE REQUEST-----\n", csr));
+}
+END_TEST
+
+START_TEST(pem_fingerprint_takes_lines_of_any_end_and_length)
+{
+	char *s;
+	const char *p;
+	size_t n;
+
+	s = malloc(2 * sizeof(csr));
+	ck_assert_ptr_nonnull(s);
+	for (n = 0, p = csr; *p != '\0'; p++) {
+		if (*p == '\n')
+			s[n++] = '\r';
+		s[n++] = *p;
+	}
+	s[n] = '\0';
+	csr_is(s);
+	/* all base64 on one line, and no newline at the end */
+	for (n = 0, p = csr; *p != '\0'; p++)
+		if (*p != '\n' || p[1] == '-' || p[-1] == '-')
+			s[n++] = *p;
+	s[n - 1] = '\0';
+	csr_is(s);
+	free(s);
+}
+END_TEST
+
+START_TEST(pem_fingerprint_knows_padding)
+{
+	char fp[FINGERPRINT_SIZE];
+
+	ck_assert_int_eq(pem_fingerprint("-----BEGIN X-----\nYWJj\n"
+	    "-----END X-----\n", "X", fp), 0);
+	ck_assert_int_eq(strncmp(fp, "BA:78:16:BF:", 12), 0);
+	ck_assert_int_eq(pem_fingerprint("-----BEGIN X-----\nYWI=\n"
+	    "-----END X-----\n", "X", fp), 0);
+	ck_assert_int_eq(strncmp(fp, "FB:8E:20:FC:", 12), 0);
+	ck_assert_int_eq(pem_fingerprint("-----BEGIN X-----\nYQ==\n"
+	    "-----END X-----\n", "X", fp), 0);
+	ck_assert_int_eq(strncmp(fp, "CA:97:81:12:", 12), 0);
+	ck_assert_uint_eq(strlen(fp), 95);
+}
+END_TEST
+
+static const char *const no_pem[] = {
+	"",
+	"\n",
+	"-----BEGIN X-----",
+	"-----BEGIN X-----\n",
+	"-----BEGIN X-----\nYWJj\n",
+	"-----BEGIN X-----\nYWJj\n-----END X----",
+	"-----BEGIN X-----\nYWJj\n-----END Y-----\n",
+	"-----BEGIN Y-----\nYWJj\n-----END Y-----\n",
+	"-----BEGIN X Y-----\nYWJj\n-----END X Y-----\n",
+	"-----END X-----\nYWJj\n-----BEGIN X-----\n",
+	"-----BEGIN X-----\nYWJ\n-----END X-----\n",
+	"-----BEGIN X-----\nYWJjY\n-----END X-----\n",
+	"-----BEGIN X-----\nYW*j\n-----END X-----\n",
+	"-----BEGIN X-----\nYWI=YWJj\n-----END X-----\n",
+	"-----BEGIN X-----\nY===\n-----END X-----\n",
+	"-----BEGIN X-----\n====\n-----END X-----\n",
+	"-----BEGIN X-----\nYWJj=\n-----END X-----\n",
+	"YWJj"
+};
+
+START_TEST(pem_fingerprint_refuses_what_is_not_well_formed)
+{
+	char fp[FINGERPRINT_SIZE];
+
+	ck_assert_int_eq(pem_fingerprint(no_pem[_i], "X", fp), -1);
+}
+END_TEST
+
+START_TEST(pem_fingerprint_refuses_every_part_of_a_file)
+{
+	char fp[FINGERPRINT_SIZE], s[sizeof(csr)];
+	size_t n;
+
+	for (n = 0; n < sizeof(csr) - 2; n++) {
+		memcpy(s, csr, n);
+		s[n] = '\0';
+		ck_assert_int_eq(pem_fingerprint(s, "CERTIFICATE REQUEST",
+		    fp), -1);
+	}
+}
+END_TEST
+
+START_TEST(fingerprint_ok_takes_16_to_64_digits)
+{
+	char s[200];
+
+	ck_assert(fingerprint_ok("0123456789abcdef"));
+	ck_assert(fingerprint_ok("0123456789ABCDEF"));
+	ck_assert(fingerprint_ok("01:23:45:67:89:AB:cd:ef"));
+	ck_assert(fingerprint_ok("0:1:2:3:4:5:6:7:8:9:a:b:c:d:e:f"));
+	ck_assert(fingerprint_ok(csr_sum));
+	ck_assert(!fingerprint_ok("0123456789abcde"));
+	ck_assert(!fingerprint_ok("0:1:2:3:4:5:6:7"));
+	ck_assert(!fingerprint_ok(""));
+	ck_assert(!fingerprint_ok("::::::::::::::::"));
+	ck_assert(!fingerprint_ok("0123456789abcdeg"));
+	ck_assert(!fingerprint_ok("0123456789abcdef "));
+	ck_assert(!fingerprint_ok("(SHA256) 0123456789abcdef"));
+	ck_assert(!fingerprint_ok("0123456789abcdef-"));
+	memset(s, 'a', 65);
+	s[65] = '\0';
+	ck_assert(!fingerprint_ok(s));
+	s[64] = '\0';
+	ck_assert(fingerprint_ok(s));
+}
+END_TEST
+
+START_TEST(fingerprint_match_compares_a_beginning)
+{
+	ck_assert(fingerprint_match("d2ed4df3b66316c3", csr_sum));
+	ck_assert(fingerprint_match("D2:ed:4D:f3:b6:63:16:C3:", csr_sum));
+	ck_assert(fingerprint_match(csr_sum, csr_sum));
+	ck_assert(fingerprint_match("d2ed4df3b66316c3fa16723f40168da35a3e1752"
+	    "98859d21114ef10faae5379f", csr_sum));
+	ck_assert(!fingerprint_match("d2ed4df3b66316c4", csr_sum));
+	ck_assert(!fingerprint_match("ed4df3b66316c3fa", csr_sum));
+	ck_assert(!fingerprint_match("d2ed4df3b66316c3fa16723f40168da35a3e175"
+	    "298859d21114ef10faae53790", csr_sum));
+	ck_assert(!fingerprint_match(csr_sum, "D2:ED:4D:F3"));
+}
+END_TEST
+
+#define LOOP(TC, NAME, TABLE) tcase_add_loop_test((TC), (NAME), 0,	\
+    (int)(sizeof(TABLE) / sizeof((TABLE)[0])))
+
+static void
+add_first(TCase *tc)
+{
+	tcase_add_test(tc, each_option_reaches_its_command);
+	LOOP(tc, a_bad_argument_ends_with_2, bad_line);
+	tcase_add_test(tc, usage_shows_every_command);
+	tcase_add_test(tc, V_prints_the_version);
+	tcase_add_test(tc, another_user_than_root_is_refused);
+	tcase_add_test(tc, a_result_that_cannot_be_printed_is_not_done);
+	tcase_add_test(tc, messages_go_where_they_belong);
+	tcase_add_test(tc, a_message_of_any_length_is_one_line);
+	tcase_add_test(tc, format_tells_what_does_not_fit);
+	tcase_add_test(tc, busy_says_the_same_once);
+	LOOP(tc, quote_makes_one_word_for_a_shell, quoted);
+	tcase_add_test(tc, quote_takes_the_longest_in_its_space);
+	tcase_add_loop_test(tc, a_signal_is_seen_until_an_undo_holds_it, 0, 3);
+	tcase_add_test(tc, a_broken_pipe_ends_nothing);
+	tcase_add_test(tc, nap_ends_early_when_a_child_does);
+	tcase_add_test(tc, seconds_never_go_back);
+}
+
+static void
+add_children(TCase *tc)
+{
+	tcase_add_test(tc, child_wait_returns_the_exit_status);
+	tcase_add_test(tc, a_child_that_a_signal_ended_is_minus_1);
+	tcase_add_test(tc, what_cannot_be_executed_is_told_by_name);
+	tcase_add_test(tc, child_ended_never_waits);
+	tcase_add_test(tc, child_line_reads_line_by_line);
+	tcase_add_test(tc, child_line_refuses_a_line_that_does_not_fit);
+	tcase_add_test(tc, child_line_sees_a_line_that_comes_later);
+	tcase_add_test(tc, child_follow_copies_what_is_new);
+	tcase_add_test(tc, child_show_tells_exit_and_signal_apart);
+	tcase_add_test(tc, child_show_shows_the_end_of_much);
+	tcase_add_test(tc, child_say_prints_what_can_be_typed);
+	tcase_add_test(tc, a_child_gets_a_fixed_world);
+	tcase_add_test(tc, a_child_has_a_process_group_of_its_own);
+	tcase_add_test(tc, a_daemon_that_holds_the_output_blocks_nothing);
+	tcase_add_test(tc, child_stop_ends_one_that_ignores_SIGTERM);
+	tcase_add_test(tc, child_stop_ends_the_whole_group);
+	tcase_add_test(tc, only_child_wait_or_stop_ends_a_child_at_a_signal);
+}
+
+static void
+add_files(TCase *tc)
+{
+	tcase_add_test(tc, path_open_splits_a_path);
+	tcase_add_test(tc, path_open_refuses_what_names_nothing);
+	tcase_add_test(tc, path_open_below_follows_no_link);
+	tcase_add_test(tc, file_open_follows_no_link);
+	tcase_add_test(tc, file_read_reads_a_regular_file_whole);
+	tcase_add_test(tc, name_exists_sees_any_name);
+	tcase_add_test(tc, name_move_renames_between_directories);
+	tcase_add_test(tc, name_move_replaces_nothing);
+	tcase_add_test(tc, a_lock_is_held_by_one);
+	tcase_add_test(tc, lock_ask_creates_nothing);
+	tcase_add_test(tc, a_lock_is_never_a_link);
+	tcase_add_test(tc, lines_outlive_the_lock);
+	tcase_add_test(tc, lock_wait_waits_its_turn);
+	tcase_add_test(tc, lock_wait_ends_at_a_signal);
+	tcase_add_test(tc, two_never_hold_the_lock_at_once);
+}
+
+static void
+add_names(TCase *tc)
+{
+	tcase_add_test(tc, settings_line_takes_what_is_asked_for);
+	tcase_add_test(tc, settings_line_passes_over_the_rest);
+	tcase_add_test(tc, settings_line_refuses_a_value_that_does_not_fit);
+	tcase_add_test(tc, settings_are_asked_for_in_one_call);
+	LOOP(tc, settings_that_puppet_does_not_tell_are_an_error, unreadable);
+	LOOP(tc, settings_are_found_in_any_output, harmless_faults);
+	tcase_add_test(tc, puppet_major_is_the_first_number);
+	LOOP(tc, puppet_major_takes_nothing_else_for_a_version, versionless);
+	tcase_add_test(tc, number_takes_digits_alone);
+	tcase_add_test(tc, certname_ok_takes_a_certname);
+	tcase_add_test(tc, certname_ok_takes_nothing_else);
+}
+
+static void
+add_fingerprints(TCase *tc)
+{
+	LOOP(tc, sha256_gives_the_published_sums, vector);
+	tcase_add_test(tc, sha256_of_a_million_a);
+	LOOP(tc, sha256_pads_at_every_length, repeated);
+	tcase_add_test(tc, pem_fingerprint_is_what_openssl_says);
+	tcase_add_test(tc, pem_fingerprint_takes_text_around_the_block);
+	tcase_add_test(tc,
+	    pem_fingerprint_takes_lines_of_any_end_and_length);
+	tcase_add_test(tc, pem_fingerprint_knows_padding);
+	LOOP(tc, pem_fingerprint_refuses_what_is_not_well_formed, no_pem);
+	tcase_add_test(tc, pem_fingerprint_refuses_every_part_of_a_file);
+	tcase_add_test(tc, fingerprint_ok_takes_16_to_64_digits);
+	tcase_add_test(tc, fingerprint_match_compares_a_beginning);
+}
+
+int
+main(void)
+{
+	static void (*const add[])(TCase *) = {
+		add_first, add_children, add_files, add_names,
+		add_fingerprints
+	};
+	static const char *const name[] = {
+		"command line, messages, signals", "processes",
+		"files and locks", "settings and names", "fingerprints"
+	};
+	Suite *suite;
+	TCase *tc;
+	size_t i;
+
+	suite = suite_create("cmregen");
+	for (i = 0; i < sizeof(add) / sizeof(add[0]); i++) {
+		tc = tcase_create(name[i]);
+		tcase_add_checked_fixture(tc, begin, end);
+		tcase_set_timeout(tc, 120);
+		add[i](tc);
+		suite_add_tcase(suite, tc);
+	}
+	return suite_run(suite);
+}

@@ -1,0 +1,722 @@
+/*
+ * check_mom.c: mom clean and mom sign, against the stand-in of each
+ * generation.
+ */
+#include <sys/wait.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static const char *const version[] = { "5.5.22", "6.0.2", "7.23.0", "8.10.0" };
+
+enum { VERSIONS = 4, FIVE = 0, SIX = 1 };
+
+static const char *list_call, *clean_call, *sign_call;
+
+/* The sandbox of a generation, and what its calls look like in the log. */
+static void
+generation(int i)
+{
+	sandbox(version[i]);
+	list_call = " list";
+	clean_call = i == FIVE ? " clean " : "ca clean --certname " CM1;
+	sign_call = i == FIVE ? " sign " : "ca sign --certname " CM1;
+}
+
+/* Puts a request of the node on the CA.  Returns its fingerprint. */
+static const char *
+request(void)
+{
+	sh("rm -rf node/puppet/ssl mom/ca/signed/" CM1 ".pem; "
+	    "node/bin/puppet resource service puppet ensure=stopped >out; "
+	    "node/bin/puppet resource service puppet ensure=running >out; "
+	    "test -e mom/ca/requests/" CM1 ".pem; "
+	    "grep -v -e ---- mom/ca/requests/" CM1 ".pem | base64 -d | "
+	    "sha256sum | cut -c1-64 | sed 's/../:&/g;s/^://' | tr a-f A-F | "
+	    "tr -d '\\n' >fp");
+	log_clear("mom");
+	return get("fp");
+}
+
+static void
+sleep_ms(long ms)
+{
+	struct timespec ts;
+
+	ts.tv_sec = ms / 1000;
+	ts.tv_nsec = ms % 1000 * 1000000;
+	(void)nanosleep(&ts, NULL);
+}
+
+/* Nothing was changed on the CA. */
+static void
+assert_nothing_done(const struct run *r, const char *before)
+{
+	assert_status(r, 1);
+	assert_has(r->err, "cmregen: ");
+	assert_same(snapshot("mom"), before);
+}
+
+/*
+ * clean
+ */
+
+START_TEST(clean_looks_acts_and_looks_again)
+{
+	const struct run *r;
+	int before, act;
+
+	generation(_i);
+	r = mom("clean", CM1, NULL);
+	assert_status(r, 0);
+	before = logged("mom", list_call, 0);
+	act = logged("mom", clean_call, 0);
+	ck_assert_int_ge(before, 0);
+	ck_assert_int_lt(before, act);
+	ck_assert_int_gt(logged("mom", list_call, act), act);
+	ck_assert_int_eq(logged_times("mom", clean_call), 1);
+	ck_assert(!exists("mom/ca/signed/" CM1 ".pem"));
+	ck_assert(exists("mom/ca/signed/mom.example.com.pem"));
+	assert_same(get("mom/ca/crl"), "2\n");
+	assert_has(r->out, "cmregen node prepare");
+	ck_assert(!exists("mom/.cmregen.lock"));
+}
+END_TEST
+
+START_TEST(clean_removes_a_request_and_says_what_follows)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	r = mom("clean", CM1, NULL);
+	assert_status(r, 0);
+	ck_assert(!exists("mom/ca/requests/" CM1 ".pem"));
+	assert_has(text("%s%s", r->out, r->err), "node restore");
+	assert_has(text("%s%s", r->out, r->err), "node prepare");
+}
+END_TEST
+
+START_TEST(clean_takes_a_revoked_certificate)
+{
+	generation(_i);
+	sh(": >mom/ca/revoked." CM1);
+	assert_status(mom("clean", CM1, NULL), 0);
+	ck_assert(!exists("mom/ca/signed/" CM1 ".pem"));
+}
+END_TEST
+
+START_TEST(clean_takes_request_and_certificate_together)
+{
+	generation(_i);
+	sh("cp mom/ca/signed/" CM1 ".pem mom/ca/requests");
+	assert_status(mom("clean", CM1, NULL), 0);
+	ck_assert(!exists("mom/ca/signed/" CM1 ".pem"));
+	ck_assert(!exists("mom/ca/requests/" CM1 ".pem"));
+}
+END_TEST
+
+START_TEST(clean_of_an_unknown_name_does_nothing)
+{
+	const char *before;
+
+	generation(_i);
+	sh("mv mom/ca/signed/" CM1 ".pem mom/ca/signed/a" CM1 ".pem; "
+	    "cp mom/ca/signed/a" CM1 ".pem mom/ca/signed/" CM1 "x.pem; "
+	    "cp mom/ca/signed/a" CM1 ".pem mom/ca/requests/cm1xexample.com.pem");
+	before = snapshot("mom");
+	assert_nothing_done(mom("clean", CM1, NULL), before);
+	ck_assert_int_eq(logged("mom", "clean", 0), -1);
+}
+END_TEST
+
+START_TEST(clean_twice_cleans_once)
+{
+	generation(_i);
+	assert_status(mom("clean", CM1, NULL), 0);
+	assert_status(mom("clean", CM1, NULL), 1);
+	ck_assert_int_eq(logged_times("mom", clean_call), 1);
+}
+END_TEST
+
+START_TEST(the_moms_own_certificate_is_never_cleaned)
+{
+	const char *before;
+
+	generation(_i);
+	before = snapshot("mom");
+	assert_nothing_done(mom("clean", "mom.example.com", NULL), before);
+	ck_assert_int_eq(logged("mom", "clean", 0), -1);
+}
+END_TEST
+
+START_TEST(without_a_CA_here_puppet_is_not_asked_for_certificates)
+{
+	const char *before;
+
+	generation(_i);
+	sh("rm -r mom/ca");
+	before = snapshot("mom");
+	assert_nothing_done(mom("clean", CM1, NULL), before);
+	assert_nothing_done(mom("sign", CM1, NULL), before);
+	assert_nothing_done(mom("clean", "-n", CM1, NULL), before);
+	ck_assert_int_eq(logged("mom", "puppet cert", 0), -1);
+	ck_assert_int_eq(logged("mom", "puppetserver", 0), -1);
+}
+END_TEST
+
+START_TEST(clean_that_leaves_something_is_not_done)
+{
+	const struct run *r;
+
+	generation(_i);
+	knob("mom", "clean-leaves", "");
+	r = mom("clean", CM1, NULL);
+	ck_assert(r->status == 1 || r->status == 3);
+	assert_has(r->err, CM1);
+}
+END_TEST
+
+static const char *const failing[] = {
+	"exit 1 * *clean*", "mute 0 * *clean*", "signal KILL * *clean*",
+	"say nothing * *clean*"
+};
+
+START_TEST(clean_that_fails_is_not_done)
+{
+	const struct run *r;
+	int i;
+
+	i = _i % 4;
+	generation(_i / 4);
+	knob("mom", "nothing", "Notice: nothing");
+	knob("mom", "faults", failing[i]);
+	r = mom("clean", CM1, NULL);
+	ck_assert_msg(r->status == 1 || r->status == 3, "%d", r->status);
+	ck_assert(exists("mom/ca/signed/" CM1 ".pem"));
+	if (i == 0)
+		assert_has(r->err, "Injected failure");
+	ck_assert(!exists("mom/.cmregen.lock"));
+}
+END_TEST
+
+static const char *const unlistable[] = {
+	"exit 1 1 *list*", "exit 24 1 *list*", "mute 0 1 *list*",
+	"mute 1 1 *list*", "signal KILL 1 *list*", "say nothing 1 *list*",
+	"endless - 1 *list*", "quiet - 1 *list*"
+};
+
+START_TEST(a_list_that_cannot_be_read_stops_before_the_act)
+{
+	const char *before;
+	const struct run *r;
+	int i;
+
+	i = _i % 8;
+	generation(_i / 8);
+	before = snapshot("mom");
+	knob("mom", "nothing", "Notice: nothing");
+	knob("mom", "faults", unlistable[i]);
+	r = mom("clean", CM1, NULL);
+	assert_nothing_done(r, before);
+	ck_assert_int_eq(logged("mom", "clean", 0), -1);
+}
+END_TEST
+
+START_TEST(much_output_changes_nothing)
+{
+	generation(_i);
+	knob("mom", "faults", "flood - * *list*\nflood - * *clean*");
+	assert_status(mom("clean", CM1, NULL), 0);
+	ck_assert(!exists("mom/ca/signed/" CM1 ".pem"));
+}
+END_TEST
+
+START_TEST(a_stopped_server_is_told)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	knob("mom", "server-stopped", "");
+	before = snapshot("mom");
+	r = mom("clean", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "Connection refused");
+	r = mom("sign", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "Connection refused");
+}
+END_TEST
+
+START_TEST(clean_waits_its_turn)
+{
+	pid_t other, waiting;
+
+	generation(_i);
+	other = hold_lock("mom/.cmregen.lock");
+	waiting = start("mom", "clean", "-p", path("mom/bin/puppet"), CM1,
+	    NULL);
+	sleep_ms(900);
+	ck_assert_int_eq(waitpid(waiting, NULL, WNOHANG), 0);
+	ck_assert_int_eq(logged("mom", clean_call, 0), -1);
+	hold_end(other);
+	assert_status(finish(waiting), 0);
+	ck_assert(!exists("mom/ca/signed/" CM1 ".pem"));
+}
+END_TEST
+
+START_TEST(clean_that_waits_can_be_interrupted)
+{
+	const char *before;
+	pid_t other, waiting;
+
+	generation(_i);
+	other = hold_lock("mom/.cmregen.lock");
+	before = snapshot("mom");
+	waiting = start("mom", "clean", "-p", path("mom/bin/puppet"), CM1,
+	    NULL);
+	sleep_ms(700);
+	(void)kill(waiting, SIGINT);
+	assert_nothing_done(finish(waiting), before);
+	hold_end(other);
+}
+END_TEST
+
+START_TEST(clean_n_changes_nothing_and_prints_the_command)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	before = snapshot(".");
+	r = mom("clean", "-n", CM1, NULL);
+	assert_status(r, 0);
+	assert_same(snapshot("."), before);
+	assert_has(r->out, path(_i == FIVE ? "mom/bin/puppet cert" :
+	    "mom/bin/puppetserver ca clean"));
+	assert_has(r->out, "clean");
+	assert_has(r->out, CM1);
+	ck_assert_int_eq(logged("mom", "clean", 0), -1);
+}
+END_TEST
+
+START_TEST(v_shows_what_puppet_prints)
+{
+	const char *words;
+
+	generation(_i);
+	words = _i == FIVE ? "Revoked certificate" : "has been revoked";
+	assert_has(mom("clean", "-v", CM1, NULL)->err, words);
+	generation(_i);
+	assert_has_not(mom("clean", CM1, NULL)->err, words);
+}
+END_TEST
+
+START_TEST(color_is_for_puppet_alone_and_after_the_subcommand)
+{
+	char line[256];
+	FILE *fp;
+
+	generation(_i);
+	assert_status(mom("clean", CM1, NULL), 0);
+	(void)request();
+	assert_status(mom("sign", CM1, NULL), 0);
+	fp = fopen(path("mom/log"), "r");
+	ck_assert_ptr_nonnull(fp);
+	while (fgets(line, sizeof(line), fp) != NULL)
+		if (strncmp(line, "puppetserver", 12) == 0)
+			assert_has_not(line, "color");
+		else if (strstr(line, "--version") == NULL) {
+			assert_has(line, "--color=false");
+			ck_assert_int_ne(strncmp(line, "puppet --", 9), 0);
+		}
+	(void)fclose(fp);
+}
+END_TEST
+
+START_TEST(a_program_that_is_not_there_is_told)
+{
+	const struct run *r;
+
+	generation(_i);
+	sh("rm mom/bin/puppetserver");
+	if (_i == FIVE)
+		sh("rm mom/bin/puppet");
+	r = mom("clean", CM1, NULL);
+	assert_status(r, 1);
+	assert_has(r->err, path(_i == FIVE ? "mom/bin/puppet" :
+	    "mom/bin/puppetserver"));
+	assert_has(r->err, "No such file");
+}
+END_TEST
+
+START_TEST(the_next_command_repeats_p_quoted)
+{
+	const struct run *r;
+
+	generation(_i);
+	sh("ln -s mom 'the mom'");
+	r = program("mom", "clean", "-p", path("the mom/bin/puppet"), CM1,
+	    NULL);
+	assert_status(r, 0);
+	assert_has(r->out, text("-p '%s'", path("the mom/bin/puppet")));
+}
+END_TEST
+
+/*
+ * sign
+ */
+
+START_TEST(sign_looks_acts_and_looks_again)
+{
+	const char *fp;
+	const struct run *r;
+	int before, act;
+
+	generation(_i);
+	fp = request();
+	r = mom("sign", CM1, NULL);
+	assert_status(r, 0);
+	before = logged("mom", list_call, 0);
+	act = logged("mom", sign_call, 0);
+	ck_assert_int_ge(before, 0);
+	ck_assert_int_lt(before, act);
+	ck_assert_int_gt(logged("mom", list_call, act), act);
+	ck_assert_int_eq(logged_times("mom", sign_call), 1);
+	ck_assert(exists("mom/ca/signed/" CM1 ".pem"));
+	assert_has(text("%s%s", r->out, r->err), fp);
+	assert_has(text("%s%s", r->out, r->err), "DNS:puppet");
+	assert_has(r->out, "cmregen node finish");
+}
+END_TEST
+
+START_TEST(alternative_names_are_allowed_below_6)
+{
+	generation(_i);
+	(void)request();
+	assert_status(mom("sign", CM1, NULL), 0);
+	ck_assert_int_eq(logged("mom", "allow-dns-alt-names", 0) != -1,
+	    _i == FIVE);
+}
+END_TEST
+
+START_TEST(sign_takes_a_request_without_alternative_names)
+{
+	generation(_i);
+	(void)request();
+	knob("mom", "plain", "");
+	assert_status(mom("sign", CM1, NULL), 0);
+}
+END_TEST
+
+/* The fingerprint in lower case, without colons, so many digits of it. */
+static const char *
+typed(const char *fp, size_t digits)
+{
+	char s[65];
+	size_t n;
+
+	for (n = 0; n < digits; fp++)
+		if (*fp != ':')
+			s[n++] = *fp >= 'A' ? (char)(*fp + 32) : *fp;
+	s[n] = '\0';
+	return text("%s", s);
+}
+
+START_TEST(f_signs_the_request_it_names)
+{
+	const char *fp;
+
+	generation(_i / 3);
+	fp = request();
+	if (_i % 3 == 1)
+		fp = typed(fp, 64);
+	else if (_i % 3 == 2)
+		fp = typed(fp, 16);
+	assert_status(mom("sign", "-f", fp, CM1, NULL), 0);
+	ck_assert(exists("mom/ca/signed/" CM1 ".pem"));
+}
+END_TEST
+
+START_TEST(f_signs_no_other_request)
+{
+	char fp[96];
+	const char *before;
+
+	generation(_i);
+	(void)strcpy(fp, request());
+	fp[94] = fp[94] == '0' ? '1' : '0';
+	before = snapshot("mom");
+	assert_nothing_done(mom("sign", "-f", fp, CM1, NULL), before);
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+	assert_nothing_done(mom("sign", "-f", "0123456789abcdef", CM1, NULL),
+	    before);
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(sign_without_a_request_does_nothing)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	sh("mv mom/ca/requests/" CM1 ".pem mom/ca/requests/a" CM1 ".pem; "
+	    "cp mom/ca/requests/a" CM1 ".pem mom/ca/requests/" CM1 "x.pem");
+	before = snapshot("mom");
+	r = mom("sign", CM1, NULL);
+	assert_nothing_done(r, before);
+	ck_assert(r->took < 5);
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(w_waits_for_the_request)
+{
+	pid_t waiting;
+
+	generation(_i);
+	(void)request();
+	sh("mv mom/ca/requests/" CM1 ".pem r");
+	waiting = start("mom", "sign", "-p", path("mom/bin/puppet"), "-w",
+	    "60", CM1, NULL);
+	sleep_ms(1200);
+	ck_assert_int_eq(waitpid(waiting, NULL, WNOHANG), 0);
+	sh("mv r mom/ca/requests/" CM1 ".pem");
+	assert_status(finish(waiting), 0);
+	ck_assert(exists("mom/ca/signed/" CM1 ".pem"));
+}
+END_TEST
+
+START_TEST(w_ends)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	sh("rm mom/ca/requests/" CM1 ".pem");
+	before = snapshot("mom");
+	r = mom("sign", "-w", "2", CM1, NULL);
+	assert_nothing_done(r, before);
+	ck_assert(r->took >= 1.0 && r->took < 15);
+}
+END_TEST
+
+START_TEST(sign_that_waits_can_be_interrupted)
+{
+	const char *before;
+	pid_t waiting;
+
+	generation(_i);
+	(void)request();
+	sh("rm mom/ca/requests/" CM1 ".pem");
+	before = snapshot("mom");
+	waiting = start("mom", "sign", "-p", path("mom/bin/puppet"), "-w",
+	    "60", CM1, NULL);
+	sleep_ms(700);
+	(void)kill(waiting, SIGTERM);
+	assert_nothing_done(finish(waiting), before);
+}
+END_TEST
+
+START_TEST(already_signed_says_where_to_go_on)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	before = snapshot("mom");
+	r = mom("sign", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "node finish");
+	assert_has(r->err, "mom clean");
+	sh(": >mom/ca/revoked." CM1);
+	before = snapshot("mom");
+	r = mom("sign", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "mom clean");
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(a_refusal_for_alternative_names_names_the_setting)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	knob("mom", "forbid-altnames", "");
+	before = snapshot("mom");
+	r = mom("sign", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "allow-subject-alt-names");
+	assert_has(r->err, "ca.conf");
+	assert_has(r->err, "restart");
+}
+END_TEST
+
+static const char *const sign_failing[] = {
+	"exit 1 * *sign*", "mute 0 * *sign*", "signal KILL * *sign*",
+	"wrong - * *sign*"
+};
+
+START_TEST(sign_that_fails_is_not_done)
+{
+	const struct run *r;
+
+	generation(_i / 4);
+	(void)request();
+	knob("mom", "faults", sign_failing[_i % 4]);
+	r = mom("sign", CM1, NULL);
+	ck_assert_msg(r->status == 1 || r->status == 3, "%d", r->status);
+	assert_has(r->err, "cmregen: ");
+	if (_i % 4 == 0)
+		assert_has(r->err, "Injected failure");
+}
+END_TEST
+
+START_TEST(sign_stops_where_the_list_cannot_be_read)
+{
+	const char *before;
+
+	generation(_i / 8);
+	(void)request();
+	before = snapshot("mom");
+	knob("mom", "nothing", "Notice: nothing");
+	knob("mom", "faults", unlistable[_i % 8]);
+	assert_nothing_done(mom("sign", CM1, NULL), before);
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(sign_stops_where_the_list_is_cut_off)
+{
+	const char *before;
+
+	generation(_i);
+	(void)request();
+	before = snapshot("mom");
+	knob("mom", "faults", _i == 1 ? "cut - 1 *list --all*" :
+	    "cut - 1 *list*");
+	assert_nothing_done(mom("sign", CM1, NULL), before);
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(sign_n_changes_nothing_and_prints_the_command)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	before = snapshot(".");
+	r = mom("sign", "-n", CM1, NULL);
+	assert_status(r, 0);
+	assert_same(snapshot("."), before);
+	assert_has(r->out, "sign");
+	assert_has(r->out, CM1);
+	if (_i == FIVE)
+		assert_has(r->out, "--allow-dns-alt-names");
+	ck_assert_int_eq(logged("mom", sign_call, 0), -1);
+}
+END_TEST
+
+START_TEST(n_before_there_is_anything_still_prints_the_command)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	sh("rm mom/ca/requests/" CM1 ".pem");
+	before = snapshot(".");
+	r = mom("sign", "-n", CM1, NULL);
+	assert_same(snapshot("."), before);
+	ck_assert(r->status == 0 || r->status == 1);
+	ck_assert_int_eq(logged("mom", sign_call, 0), -1);
+}
+END_TEST
+
+#define EACH(TEST) tcase_add_loop_test(tc, (TEST), 0, VERSIONS)
+
+static void
+add_clean(TCase *tc)
+{
+	EACH(clean_looks_acts_and_looks_again);
+	EACH(clean_removes_a_request_and_says_what_follows);
+	EACH(clean_takes_a_revoked_certificate);
+	EACH(clean_takes_request_and_certificate_together);
+	EACH(clean_of_an_unknown_name_does_nothing);
+	EACH(clean_twice_cleans_once);
+	EACH(the_moms_own_certificate_is_never_cleaned);
+	EACH(without_a_CA_here_puppet_is_not_asked_for_certificates);
+	EACH(clean_that_leaves_something_is_not_done);
+	tcase_add_loop_test(tc, clean_that_fails_is_not_done, 0,
+	    VERSIONS * 4);
+	tcase_add_loop_test(tc, a_list_that_cannot_be_read_stops_before_the_act,
+	    0, VERSIONS * 8);
+	EACH(much_output_changes_nothing);
+	tcase_add_loop_test(tc, a_stopped_server_is_told, SIX, VERSIONS);
+	tcase_add_loop_test(tc, clean_waits_its_turn, 0, 1);
+	tcase_add_loop_test(tc, clean_that_waits_can_be_interrupted, 0, 1);
+	EACH(clean_n_changes_nothing_and_prints_the_command);
+	EACH(v_shows_what_puppet_prints);
+	EACH(color_is_for_puppet_alone_and_after_the_subcommand);
+	EACH(a_program_that_is_not_there_is_told);
+	EACH(the_next_command_repeats_p_quoted);
+}
+
+static void
+add_sign(TCase *tc)
+{
+	EACH(sign_looks_acts_and_looks_again);
+	EACH(alternative_names_are_allowed_below_6);
+	EACH(sign_takes_a_request_without_alternative_names);
+	tcase_add_loop_test(tc, f_signs_the_request_it_names, 0,
+	    VERSIONS * 3);
+	EACH(f_signs_no_other_request);
+	EACH(sign_without_a_request_does_nothing);
+	EACH(w_waits_for_the_request);
+	EACH(w_ends);
+	tcase_add_loop_test(tc, sign_that_waits_can_be_interrupted, 0, 1);
+	EACH(already_signed_says_where_to_go_on);
+	tcase_add_loop_test(tc,
+	    a_refusal_for_alternative_names_names_the_setting, SIX, VERSIONS);
+	tcase_add_loop_test(tc, sign_that_fails_is_not_done, 0, VERSIONS * 4);
+	tcase_add_loop_test(tc, sign_stops_where_the_list_cannot_be_read, 0,
+	    VERSIONS * 8);
+	EACH(sign_stops_where_the_list_is_cut_off);
+	EACH(sign_n_changes_nothing_and_prints_the_command);
+	EACH(n_before_there_is_anything_still_prints_the_command);
+}
+
+int
+main(void)
+{
+	Suite *suite;
+	TCase *tc;
+
+	suite = suite_create("mom");
+	tc = tcase_create("clean");
+	tcase_add_checked_fixture(tc, fixture_begin, fixture_end);
+	tcase_set_timeout(tc, 120);
+	add_clean(tc);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("sign");
+	tcase_add_checked_fixture(tc, fixture_begin, fixture_end);
+	tcase_set_timeout(tc, 120);
+	add_sign(tc);
+	suite_add_tcase(suite, tc);
+	return suite_run(suite);
+}

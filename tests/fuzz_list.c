@@ -1,0 +1,25 @@
+/* Lists of what a CA has, of both generations. */
+#include "../mom.c"
+#include "fuzz.h"
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct listing *l;
+	char *text, *rest, *one;
+	int rc;
+
+	if ((l = calloc(1, sizeof(*l))) == NULL)
+		abort();
+	rest = text = text_of(data, size);
+	while ((one = next_line(&rest)) != NULL) {
+		rc = list_line(l, "cm1.example.com", one);
+		HOLDS(rc == 0 || rc == -1);
+	}
+	HOLDS(memchr(l->fingerprint, '\0', sizeof(l->fingerprint)) != NULL);
+	HOLDS(memchr(l->names, '\0', sizeof(l->names)) != NULL);
+	(void)fingerprint_ok(l->fingerprint);
+	free(text);
+	free(l);
+	return 0;
+}
