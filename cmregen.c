@@ -29,13 +29,13 @@
 enum {
 	MESSAGE_SIZE = 16384,	/* one message; a longer one is cut */
 	COLUMNS = 79,		/* of the line of busy */
-	TAIL_SIZE = 16384,	/* shown of the output of a child that failed */
+	TAIL_SIZE = 4096,	/* shown of a failed child's output */
 	GRACE = 10,		/* seconds from SIGTERM to SIGKILL */
 	FD_MAX = 4096,		/* descriptors below it are not inherited */
 	WAIT_MAX = 604800,	/* seconds that -w takes: a week */
 	BUF_SIZE = 262144,	/* for the bytes of files */
 	SYNC_FILES = 64,	/* from so many files on, one sync pays */
-	AGAIN = 100		/* tries where a hostile owner may be at work */
+	AGAIN = 100		/* tries against a hostile owner */
 };
 
 extern char **environ;
@@ -405,8 +405,8 @@ signals_set(void)
 
 /*
  * Two of us may use the same name at once: it stands only from the creation
- * to the unlink, whose file it was does not matter then.  A name with no random
- * part is one that the next run removes when a crash has left it.
+ * to the unlink, whose file it was does not matter then.  A name with no
+ * random part is one that the next run removes when a crash has left it.
  */
 static int
 output_open(void)
@@ -910,9 +910,9 @@ path_open(const char *path, char *name)
 	n = end;
 	while (n > 0 && path[n - 1] != '/')
 		n--;
-	if (n == 0 || end - n >= NAME_SIZE || end >= sizeof dir)
-		return complainx("%s: not an absolute path of a file, or too "
-		    "long", path);
+	if (n == 0 || end == n || end - n >= NAME_SIZE || end >= sizeof dir)
+		return complainx("%s: the path of something in a directory is "
+		    "wanted, absolute and not too long", path);
 	memcpy(name, path + n, end - n);
 	name[end - n] = '\0';
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
@@ -1131,6 +1131,27 @@ lock_ask(int at, const char *name)
 	return rc;
 }
 
+ssize_t
+lock_lines(const struct lock *k, char *text, size_t size)
+{
+	ssize_t n;
+	size_t have;
+
+	have = 0;
+	do {
+		n = pread(k->fd, text + have, size - have, (off_t)have);
+		if (n > 0)
+			have += (size_t)n;
+	} while ((n > 0 && have < size) || (n == -1 && errno == EINTR));
+	if (n == -1)
+		return complain("read %s", k->name);
+	if (have == size)
+		return complainx("%s is longer than it can be: look at it, "
+		    "and remove it", k->name);
+	text[have] = '\0';
+	return (ssize_t)have;
+}
+
 int
 lock_add(struct lock *k, const char *line)
 {
@@ -1336,7 +1357,8 @@ sha256_block(uint32_t h[8], const unsigned char *p)
 	int t;
 
 	for (t = 0; t < 16; t++)
-		w[t] = (uint32_t)p[4 * t] << 24 | (uint32_t)p[4 * t + 1] << 16 |
+		w[t] = (uint32_t)p[4 * t] << 24 |
+		    (uint32_t)p[4 * t + 1] << 16 |
 		    (uint32_t)p[4 * t + 2] << 8 | p[4 * t + 3];
 	for (; t < 64; t++)
 		w[t] = (rotate(w[t - 2], 17) ^ rotate(w[t - 2], 19) ^
@@ -1601,6 +1623,33 @@ option_rule(int letter)
 	}
 }
 
+/* The certname, of the commands that take one.  Returns 0, or USAGE. */
+static int
+operand_read(struct options *o, const struct command *c, int argc,
+    char *argv[])
+{
+	if (strcmp(c->host, "mom") == 0 && optind < argc)
+		o->certname = argv[optind++];
+	if (optind < argc) {
+		(void)complainx("'%s': one argument too many (options stand "
+		    "before the certname)", argv[optind]);
+		return usage();
+	}
+	if (strcmp(c->host, "mom") != 0)
+		return 0;
+	if (o->certname == NULL) {
+		(void)complainx("name the certname of the compile master");
+		return usage();
+	}
+	if (!certname_ok(o->certname)) {
+		(void)complainx("'%s' is no certname: a to z, 0 to 9, '.', "
+		    "'_' and '-' only, not '-' first, at most %d bytes",
+		    o->certname, CERTNAME_MAX);
+		return USAGE;
+	}
+	return 0;
+}
+
 /* Reads the options of one command.  Returns 0, or USAGE. */
 static int
 options_read(struct options *o, const struct command *c, int argc,
@@ -1631,26 +1680,7 @@ options_read(struct options *o, const struct command *c, int argc,
 		(void)complainx("-s goes with -r");
 		return usage();
 	}
-	if (strcmp(c->host, "mom") == 0 && optind < argc)
-		o->certname = argv[optind++];
-	if (optind < argc) {
-		(void)complainx("'%s': one argument too many (options stand "
-		    "before the certname)", argv[optind]);
-		return usage();
-	}
-	if (strcmp(c->host, "mom") != 0)
-		return 0;
-	if (o->certname == NULL) {
-		(void)complainx("name the certname of the compile master");
-		return usage();
-	}
-	if (!certname_ok(o->certname)) {
-		(void)complainx("'%s' is no certname: a to z, 0 to 9, '.', "
-		    "'_' and '-' only, not '-' first, at most %d bytes",
-		    o->certname, CERTNAME_MAX);
-		return USAGE;
-	}
-	return 0;
+	return operand_read(o, c, argc, argv);
 }
 
 /*
@@ -1759,7 +1789,7 @@ struct walk {
 	const char *const *skip; /* names at the top that do not count */
 	dev_t dev;		/* the only file system of the tree */
 	int (*visit)(struct walk *, const struct link *);
-	int verify;		/* it is a copy: compare times, finish the top */
+	int verify;		/* a copy: times count; finish the top */
 	int settle;		/* and have it on disk */
 	int removing;		/* an error does not end the walk */
 	int made;		/* the top of the copy is ours to remove */
@@ -1813,6 +1843,15 @@ skipped(const struct walk *w, const struct link *l, const char *name)
 	return 0;
 }
 
+static void
+walk_set(struct walk *w, const char *const *skip,
+    int (*visit)(struct walk *, const struct link *))
+{
+	memset(w, 0, sizeof *w);
+	w->skip = skip;
+	w->visit = visit;
+}
+
 /*
  * Visits each name in the open directory fd, which is what l names, and closes
  * it.  The two descriptors are those that the visit of a name finds in its
@@ -1853,8 +1892,7 @@ walk_names(struct walk *w, const struct link *l, int fd, int other)
 		name.d = other;
 		name.depth = l->depth + 1;
 		one = w->visit(w, &name);
-		if (one != 0)
-			rc = one;
+		rc = one != 0 ? one : rc;
 		if (one != 0 && !w->removing)
 			break;
 	}
@@ -2004,25 +2042,145 @@ copy_link(const struct link *l, const struct stat *st)
 	return 0;
 }
 
-/* Opens the directory that was just made, if it is the one. */
+/* Counts the names of the copy. */
 static int
-open_made(const struct link *l)
+count_visit(struct walk *w, const struct link *l)
+{
+	(void)l;
+	w->names++;
+	return 0;
+}
+
+/*
+ * Opens a directory that is to be emptied.  Returns a descriptor; -1; or -2
+ * where there is no directory any more.
+ */
+static int
+remove_open(struct walk *w, const struct link *l)
 {
 	struct stat st;
 	int fd;
 
+	fd = open_dir(l->s, l->name);
+	if (fd == -1) {
+		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+			return -2;
+		return broken(l, "open");
+	}
+	if (fstat(fd, &st) == -1)
+		(void)broken(l, "look at");
+	else if (l->depth > 0 && st.st_dev != w->dev)
+		(void)refuse(l, "another file system is mounted here: "
+		    "unmount it");
+	else {
+		w->dev = st.st_dev;
+		return fd;
+	}
+	(void)close(fd);		/* only read */
+	return -1;
+}
+
+/*
+ * Most names are files, so unlink is tried first; then rmdir, which answers
+ * EBUSY at a mount point before anything below it is touched.  A hostile owner
+ * can put a file, a link or another directory there between any two calls, and
+ * new names into a directory that was just emptied: then it begins again.
+ */
+static int
+remove_visit(struct walk *w, const struct link *l)
+{
+	int fd, tries;
+
+	for (tries = 0; tries < AGAIN; tries++) {
+		if (unlinkat(l->s, l->name, 0) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != EISDIR && errno != EPERM)
+			return broken(l, "remove");
+		if (unlinkat(l->s, l->name, AT_REMOVEDIR) == 0 ||
+		    errno == ENOENT)
+			return 0;
+		if (errno == EBUSY)
+			return broken(l, "remove (is it a mount point?)");
+		if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
+			return broken(l, "remove");
+		fd = remove_open(w, l);
+		if (fd == -1)
+			return -1;
+		if (fd != -2 && walk_names(w, l, fd, -1) != 0)
+			return -1;
+	}
+	return broken(l, "remove");
+}
+
+/* Whether walk_names finds nothing in an open directory: 1, 0 or -1. */
+static int
+names_none(const struct link *l, int d)
+{
+	struct walk w;
+	int fd;
+
+	fd = open_dir(d, ".");
+	if (fd == -1)
+		return broken(l, "open the copy of");
+	walk_set(&w, NULL, count_visit);
+	if (walk_names(&w, l, fd, -1) == -1)
+		return -1;
+	return w.names == 0;
+}
+
+/*
+ * Opens the directory that was just made.  A hostile owner of the directory
+ * above it can have put another one of ours there: then it is not empty, or
+ * nothing is lost.
+ */
+static int
+open_made(const struct link *l)
+{
+	struct stat st;
+	int fd, none;
+
 	fd = open_dir(l->d, l->as);
 	if (fd == -1)
 		return broken(l, "open the copy of");
-	if (fstat(fd, &st) == -1)
+	none = l->depth == 0 ? names_none(l, fd) : 1;
+	if (none == 1 && fstat(fd, &st) == -1)
 		(void)broken(l, "look at the copy of");
-	else if (st.st_uid != geteuid() || (st.st_mode & 0777) != 0700)
+	else if (none == 0 || (none == 1 &&
+	    (st.st_uid != geteuid() || (st.st_mode & 0777) != 0700)))
 		(void)refuse(l, "somebody else changes what we copy to; or "
 		    "the file system there keeps no owners and modes");
-	else
+	else if (none == 1)
 		return fd;
 	(void)close(fd);		/* only read */
 	return -1;
+}
+
+/*
+ * What was copied goes by way of the descriptor with which it was made: under
+ * its name may stand by now what a hostile owner of the directory above has
+ * put there.
+ */
+static void
+copy_undo(const struct link *l, int d)
+{
+	struct walk undo;
+	struct stat st;
+	int fd;
+
+	fd = open_dir(d, ".");
+	if (fd == -1) {
+		(void)broken(l, "open the copy of");
+		return;
+	}
+	walk_set(&undo, NULL, remove_visit);
+	undo.removing = 1;
+	if (fstat(d, &st) == -1) {
+		(void)broken(l, "look at the copy of");
+		(void)close(fd);	/* only read */
+		return;
+	}
+	undo.dev = st.st_dev;
+	(void)walk_names(&undo, l, fd, -1);	/* it has complained */
 }
 
 static int
@@ -2044,6 +2202,8 @@ copy_dir(struct walk *w, const struct link *l, int s, const struct stat *st)
 	rc = walk_names(w, l, s, d);
 	if (rc == 0 && l->depth > 0 && finish(d, st) == -1)
 		rc = broken(l, "keep owner, mode and time of");
+	if (rc == -1 && l->depth == 0)
+		copy_undo(l, d);
 	(void)close(d);			/* a directory has no bytes to lose */
 	return rc;
 }
@@ -2057,13 +2217,16 @@ copy_visit(struct walk *w, const struct link *l)
 	if (interrupted())
 		return refuse(l, "interrupted before it was copied");
 	fd = tree_open(w, l->s, l, &st);
-	if (fd == -2)
+	if (fd == -2 && l->depth > 0)
 		return copy_link(l, &st);
+	if (fd == -2)
+		return refuse(l, "is a symbolic link, no directory");
 	if (fd == -1)
 		return -1;
 	if (S_ISDIR(st.st_mode))
 		return copy_dir(w, l, fd, &st);
-	rc = copy_file(l, fd, &st);
+	rc = l->depth > 0 ? copy_file(l, fd, &st) :
+	    refuse(l, "is a file, no directory");
 	(void)close(fd);		/* only read */
 	return rc;
 }
@@ -2136,15 +2299,6 @@ compare_links(struct walk *w, const struct link *l)
 		return broken(l, "read the link");
 	if (n != m || memcmp(buf, other, (size_t)n) != 0)
 		return differ(w, l, "points elsewhere");
-	return 0;
-}
-
-/* Counts the names of the copy. */
-static int
-count_visit(struct walk *w, const struct link *l)
-{
-	(void)l;
-	w->names++;
 	return 0;
 }
 
@@ -2285,15 +2439,6 @@ compare_visit(struct walk *w, const struct link *l)
 }
 
 static void
-walk_set(struct walk *w, const char *const *skip,
-    int (*visit)(struct walk *, const struct link *))
-{
-	memset(w, 0, sizeof *w);
-	w->skip = skip;
-	w->visit = visit;
-}
-
-static void
 link_set(struct link *l, int s, const char *name, int d, const char *as)
 {
 	l->up = NULL;
@@ -2320,8 +2465,9 @@ tree_copy(int sat, const char *sname, int dat, const char *dname,
 	walk_set(&w, skip, copy_visit);
 	link_set(&l, sat, sname, dat, dname);
 	rc = copy_visit(&w, &l);
-	if (rc == -1 && w.made)
-		(void)tree_remove(dat, dname);	/* it has complained */
+	if (rc == -1 && w.made && unlinkat(dat, dname, AT_REMOVEDIR) == -1 &&
+	    errno != ENOENT)
+		(void)complain("remove %s", dname);
 	return rc;
 }
 
@@ -2376,67 +2522,6 @@ tree_compare(int sat, const char *sname, int dat, const char *dname,
 	link_set(&l, sat, sname, dat, dname);
 	w.difference = difference;
 	return compare_visit(&w, &l);
-}
-
-/*
- * Opens a directory that is to be emptied.  Returns a descriptor; -1; or -2
- * where there is no directory any more.
- */
-static int
-remove_open(struct walk *w, const struct link *l)
-{
-	struct stat st;
-	int fd;
-
-	fd = open_dir(l->s, l->name);
-	if (fd == -1) {
-		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-			return -2;
-		return broken(l, "open");
-	}
-	if (fstat(fd, &st) == -1)
-		(void)broken(l, "look at");
-	else if (l->depth > 0 && st.st_dev != w->dev)
-		(void)refuse(l, "another file system is mounted here: "
-		    "unmount it");
-	else {
-		w->dev = st.st_dev;
-		return fd;
-	}
-	(void)close(fd);		/* only read */
-	return -1;
-}
-
-/*
- * Most names are files, so unlink is tried first; then rmdir, which answers
- * EBUSY at a mount point before anything below it is touched.  A hostile owner
- * can put a file, a link or another directory there between any two calls, and
- * new names into a directory that was just emptied: then it begins again.
- */
-static int
-remove_visit(struct walk *w, const struct link *l)
-{
-	int fd, tries;
-
-	for (tries = 0; tries < AGAIN; tries++) {
-		if (unlinkat(l->s, l->name, 0) == 0 || errno == ENOENT)
-			return 0;
-		if (errno != EISDIR && errno != EPERM)
-			return broken(l, "remove");
-		if (unlinkat(l->s, l->name, AT_REMOVEDIR) == 0 ||
-		    errno == ENOENT)
-			return 0;
-		if (errno == EBUSY)
-			return broken(l, "remove (is it a mount point?)");
-		if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
-			return broken(l, "remove");
-		fd = remove_open(w, l);
-		if (fd == -1)
-			return -1;
-		if (fd != -2 && walk_names(w, l, fd, -1) != 0)
-			return -1;
-	}
-	return broken(l, "remove");
 }
 
 int

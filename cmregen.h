@@ -96,7 +96,8 @@ const char *
  * command, -b (of a node command) and -p where they were given, and the rest,
  * which begins with a space if there is any.
  */
-void	say_next(const struct options *, const char *, const char *, const char *);
+void	say_next(const struct options *, const char *, const char *,
+	    const char *);
 
 /*
  * Signals and time.  SIGINT, SIGTERM and SIGHUP set a flag, SIGPIPE is
@@ -128,7 +129,7 @@ struct child {
 	pid_t pid;		/* 0: it has ended, and was waited for */
 	int out;		/* what it printed; -1: never started */
 	int status;		/* as waitpid gave it */
-	off_t from;		/* what child_line and child_follow have read */
+	off_t from;		/* what was read of that */
 	size_t have, used;	/* bytes in the buffer of child_line */
 	const char *const *argv; /* for messages; must outlive the child */
 	char buf[1024];
@@ -244,6 +245,12 @@ int	lock_take(struct lock *, int, const char *);
 int	lock_wait(struct lock *, int, const char *);
 int	lock_ask(int, const char *);
 
+/*
+ * Reads the lines into a buffer of that size.  Returns the number of bytes, or
+ * -1.  Not by another descriptor: closing that would end the lock.
+ */
+ssize_t	lock_lines(const struct lock *, char *, size_t);
+
 /* Adds a line (given without its newline), on disk when it returns. */
 int	lock_add(struct lock *, const char *);
 
@@ -317,12 +324,12 @@ int	fingerprint_match(const char *, const char *);
  */
 
 /*
- * Copies a tree to a name that must not exist yet.  Refuses, by name, what is
- * no regular file, directory or symbolic link, another file system inside,
- * more than TREE_DEPTH directories below one another, and a file that changes
- * its size meanwhile.  The top of the copy is left to us with mode 0700 (for
- * tree_verify to finish); nothing is on disk yet.  On failure nothing is left
- * of the copy.
+ * Copies a directory to a name that must not exist yet.  Refuses, by name,
+ * what is no regular file, directory or symbolic link, another file system
+ * inside, more than TREE_DEPTH directories below one another, and a file that
+ * changes its size meanwhile.  The top of the copy is left to us with mode
+ * 0700 (for tree_verify to finish); nothing is on disk yet.  On failure
+ * nothing is left of the copy.
  */
 int	tree_copy(int, const char *, int, const char *, const char *const *);
 

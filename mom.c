@@ -274,6 +274,10 @@ clean_judge(struct mom *m, struct child *c, int status)
 			say("if `cmregen node prepare' was already run, that "
 			    "was its request: run `cmregen node restore' "
 			    "there first");
+		if (request)
+			say("if `node prepare' was already run there, that "
+			    "was its request: then run `cmregen node restore' "
+			    "first");
 		say_next(m->o, h, "node prepare", "");
 		return DONE;
 	}
@@ -356,11 +360,12 @@ request_wait(struct mom *m)
 		if (m->list.pending)
 			return 0;
 		if (m->list.valid || m->list.revoked)
-			return complainx("the CA has a certificate of %s, and "
-			    "no request: if `mom clean' was run before `node "
-			    "prepare' (autosigning), go on with `cmregen node "
-			    "finish' on %s; else run `cmregen mom clean %s'",
-			    h, h, h);
+			return complainx("the CA has a certificate of %s and "
+			    "no request: if it was signed before, or if `mom "
+			    "clean' was run before `node prepare' "
+			    "(autosigning), go on with `cmregen node finish' "
+			    "on %s; else run `cmregen mom clean %s'", h, h,
+			    h);
 		if (interrupted())
 			return complainx("interrupted; nothing was signed");
 		if (seconds() - since >= m->o->wait)
@@ -399,9 +404,10 @@ sign_explain(struct child *c)
 	child_rewind(c);
 	while (child_line(c, line, sizeof line) == 1)
 		if (strstr(line, "subject alternative names") != NULL)
-			note("set allow-subject-alt-names: true in the section "
-			    "certificate-authority of puppetserver's ca.conf, "
-			    "restart the server, then run this again");
+			note("set allow-subject-alt-names: true in the "
+			    "section certificate-authority of puppetserver's "
+			    "ca.conf, restart the server, then run this "
+			    "again");
 }
 
 static int

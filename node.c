@@ -19,12 +19,12 @@
 enum {
 	SERVICES = 5,
 	ALL = (1 << SERVICES) - 1,
-	PUPPET = 1 << 0,		/* a set of services is a bit for each */
+	PUPPET = 1 << 0,		/* a bit for each service */
 	SERVERS = 1 << 1 | 1 << 2,
 	OTHERS = 1 << 3 | 1 << 4,
 	TICK = 100,			/* milliseconds between two looks */
 	RETRY = 5000,			/* between two agent runs */
-	MOMENT = 3000,			/* a service that dies at once is dead */
+	MOMENT = 3000,			/* one that dies at once is dead */
 	PREPARE_WAIT = 120,		/* seconds, where -w is not given */
 	FINISH_WAIT = 300
 };
@@ -82,6 +82,8 @@ struct node {
 	int away;			/* and where it is */
 	int swapped;			/* the other ssl is in its place */
 	int served;			/* services were told of it */
+	int unclean;			/* the MoM has the old certificate */
+	int dead;			/* services that undo could not start */
 	int absent;			/* there was no ssl */
 	int signed_already;		/* autosigning */
 	char fingerprint[FINGERPRINT_SIZE];
@@ -319,7 +321,8 @@ runs_wait(struct node *n)
 		if (seconds() - since >= n->wait)
 			return complainx("a Puppet run did not end: PID %d "
 			    "holds %s; if it is not Puppet, remove %s; else "
-			    "wait longer with -w", (int)pid, file, file);
+			    "run this again when it has ended", (int)pid,
+			    file, file);
 		busy("waiting for the Puppet run of PID %d to end", (int)pid);
 	}
 }
@@ -593,15 +596,13 @@ disabled_check(const struct node *n)
  * it has stopped were running, whatever they answer now.
  */
 static void
-records_read(struct node *n)
+records_take(struct node *n)
 {
 	const char *p;
 	size_t len;
 	int i;
 
-	if (file_read(n->at, LOCK, text, sizeof text) < 1)
-		return;
-	n->resumed = 1;
+	n->resumed = text[0] != '\0';
 	for (p = text; p != NULL; p = strchr(p, '\n')) {
 		p += *p == '\n';
 		for (i = 0; i < SERVICES; i++) {
@@ -623,16 +624,17 @@ lock(struct node *n)
 	int rc;
 
 	if (!n->o->dry) {
-		if (lock_take(&n->lock, n->at, LOCK) == -1)
+		if (lock_take(&n->lock, n->at, LOCK) == -1 ||
+		    lock_lines(&n->lock, text, sizeof text) == -1)
 			return -1;
-		records_read(n);
+		records_take(n);
 		return 0;
 	}
 	rc = lock_ask(n->at, LOCK);
 	if (rc == 1)
 		return complainx("another cmregen is running on this host");
-	if (rc == 0)
-		records_read(n);
+	if (rc == 0 && file_read(n->at, LOCK, text, sizeof text) > 0)
+		records_take(n);
 	return rc;
 }
 
@@ -664,6 +666,35 @@ same(const struct node *n, const char *file)
 	if (b == -1)
 		return complain("read %s/%s", n->path, file);
 	return a == b && memcmp(text, other, (size_t)a) == 0 ? SAME : OTHER;
+}
+
+/* A PEM file below ssl, or next: its fingerprint.  Returns 1, 0 or -1. */
+static int
+pem_look(struct node *n, const char *dir, const char *file, const char *label)
+{
+	char path[PATH_SIZE];
+
+	if (format(path, sizeof path, "%s/%s", dir, file) == -1)
+		return complainx("%s: too long", file);
+	if (file_read(n->at, path, text, sizeof text) == -1)
+		return errno == ENOENT ? 0 : complain("read %s", path);
+	return pem_fingerprint(text, label, n->fingerprint) == 0;
+}
+
+/* Whether the directory at least could be a backup: it has private_keys. */
+static int
+backup_like(const struct node *n)
+{
+	char path[PATH_SIZE];
+	int fd;
+
+	if (format(path, sizeof path, "%s/%s", n->copy, n->key) == -1)
+		return 0;
+	path[strlen(path) - strlen(strrchr(path, '/'))] = '\0';
+	fd = file_open(n->bat, path);
+	if (fd != -1)
+		(void)close(fd);	/* only read */
+	return fd != -1;
 }
 
 /* The key is still that of the backup. */
@@ -734,23 +765,35 @@ begin_old(struct node *n, int copy, int key)
 	return REFUSE;
 }
 
-/* The table of DESIGN.md; the first row that matches wins. */
-static enum begin
-begin(struct node *n)
+/* What forbids to begin at all. */
+static int
+begin_check(struct node *n, int copy)
 {
-	int new, bad, old, copy, key, cert;
+	int new, bad;
 
 	new = name_exists(n->at, n->new);
 	bad = name_exists(n->at, n->bad);
+	if (new == -1 || bad == -1)
+		return -1;
+	if (new || bad)
+		return complainx("a `cmregen node restore' broke off: run it "
+		    "again");
+	if (copy && !backup_like(n))
+		return complainx("%s exists, but has no %s: it is no backup "
+		    "of ssl; choose another for -b", n->path, n->key);
+	return 0;
+}
+
+/* The first case that matches wins. */
+static enum begin
+begin(struct node *n)
+{
+	int old, copy, key, cert;
+
 	old = name_exists(n->at, n->old);
 	copy = name_exists(n->bat, n->copy);
-	if (new == -1 || bad == -1 || old == -1 || copy == -1)
+	if (old == -1 || copy == -1 || begin_check(n, copy) == -1)
 		return REFUSE;
-	if (new || bad) {
-		(void)complainx("a `cmregen node restore' broke off: run it "
-		    "again");
-		return REFUSE;
-	}
 	key = cert = NONE;
 	if (copy && !n->absent) {
 		key = same(n, n->key);
@@ -768,6 +811,10 @@ begin(struct node *n)
 		    n->ssldir, n->path);
 		return REFUSE;
 	}
+	if (!copy && pem_look(n, n->ssl, n->cert, "CERTIFICATE") == 0)
+		note("%s has no certificate: if `node prepare' was run with "
+		    "-b before, break this off and give the same -b",
+		    n->ssldir);
 	if (!copy)
 		return COPY;
 	if (key == SAME)
@@ -856,6 +903,10 @@ copy_undo(struct node *n)
 static void
 copy_show(struct node *n)
 {
+	if (n->away)
+		say("mv %s.cmregen-old %s", n->ssldir, n->ssldir);
+	if (n->replace)
+		say("mv %s %s.cmregen-del", n->path, n->path);
 	say("cp -Rp %s %s", n->ssldir, n->path);
 }
 
@@ -886,7 +937,7 @@ stop_some(struct node *n, int set)
 	return bad != 0 ? -1 : rc;
 }
 
-/* A run in progress could start the others again: they are stopped after it. */
+/* A run in progress could start the others again: they stop after it. */
 static int
 stop_act(struct node *n)
 {
@@ -919,6 +970,21 @@ ran_find(struct node *n)
 	return 0;
 }
 
+/* For a runbook: what runs now is what would be stopped and started. */
+static int
+running_find(struct node *n)
+{
+	int i;
+
+	busy("asking which services run");
+	if (services(n, ALL, NULL) != 0)
+		return -1;
+	for (i = 0; i < SERVICES; i++)
+		if (n->service[i].running)
+			n->ran |= 1 << i;
+	return 0;
+}
+
 static int
 stop_undo(struct node *n)
 {
@@ -931,14 +997,24 @@ stop_undo(struct node *n)
 		return 0;
 	busy("starting %s again", service_names(n->ran));
 	bad = services(n, n->ran, "ensure=running");
-	return bad == 0 ? 0 : complainx("not running, though it was before: "
-	    "%s", service_names(bad));
+	n->dead = bad;
+	return bad == 0 ? 0 : -1;
 }
 
 static void
 stop_show(struct node *n)
 {
-	services_show(n, n->begin == DISCARD ? PUPPET : ALL, "ensure=stopped");
+	services_show(n, PUPPET, "ensure=stopped");
+	say("# wait until no Puppet run is in progress: %s", n->run_lock);
+	if (n->begin != DISCARD)
+		services_show(n, n->ran & ~PUPPET, "ensure=stopped");
+}
+
+static void
+again_show(struct node *n)
+{
+	if (n->begin <= STOP)
+		say("diff -r %s %s", n->ssldir, n->path);
 }
 
 /* Step 4: a service may have written into ssl until it stopped. */
@@ -1080,8 +1156,9 @@ start_undo(struct node *n)
 			n->service[i].called = 0;
 		}
 	bad = services(n, n->started, "ensure=stopped");
-	note("a request of %s may be left on the MoM: `cmregen mom clean %s' "
-	    "removes it", n->certname, n->certname);
+	if (!n->unclean)
+		note("a request of %s may be left on the MoM: `cmregen mom "
+		    "clean %s' removes it", n->certname, n->certname);
 	return bad == 0 ? 0 : complainx("could not be stopped: %s",
 	    service_names(bad));
 }
@@ -1089,23 +1166,10 @@ start_undo(struct node *n)
 static void
 start_show(struct node *n)
 {
-	services_show(n, ALL, "ensure=running");
+	services_show(n, n->ran | PUPPET, "ensure=running");
 }
 
 /* Step 8: the request, or the certificate. */
-
-/* A PEM file below ssl, or next: its fingerprint.  Returns 1, 0 or -1. */
-static int
-pem_look(struct node *n, const char *dir, const char *file, const char *label)
-{
-	char path[PATH_SIZE];
-
-	if (format(path, sizeof path, "%s/%s", dir, file) == -1)
-		return complainx("%s: too long", file);
-	if (file_read(n->at, path, text, sizeof text) == -1)
-		return errno == ENOENT ? 0 : complain("read %s", path);
-	return pem_fingerprint(text, label, n->fingerprint) == 0;
-}
 
 /* Returns 1 when there is something to hand on, 0, or -1. */
 static int
@@ -1114,7 +1178,8 @@ request_look(struct node *n)
 	int rc;
 
 	rc = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
-	if (rc == 1 && same(n, n->cert) == SAME)
+	n->unclean = rc == 1 && same(n, n->cert) == SAME;
+	if (n->unclean)
 		return complainx("the MoM still had the old certificate of "
 		    "%s, and the agent has fetched that: run `cmregen mom "
 		    "clean %s' on the MoM, then this again", n->certname,
@@ -1220,6 +1285,8 @@ end_show(struct node *n)
 	if (!n->absent || n->aside != NULL)
 		say("rm -rf %s.cmregen-%s", n->ssldir, n->begin == DISCARD ?
 		    "del" : "old");
+	if (n->replace)
+		say("rm -rf %s.cmregen-del", n->path);
 }
 
 /*
@@ -1246,11 +1313,16 @@ standing(const struct node *n, const char *again)
 	};
 	size_t i;
 
-	(void)complainx("stopped part way; what stands now:");
+	(void)complainx("stopped part way; what stands now, beside %s%s%s:",
+	    n->ssldir, n->at == n->bat ? "" : " and ", n->at == n->bat ? "" :
+	    n->path);
 	for (i = 0; i < sizeof name / sizeof name[0]; i++)
 		if (name_exists(name[i].at, name[i].name) == 1)
 			note("    %s: %s", name[i].name, name[i].what);
-	note("run `cmregen node %s' again with the same options", again);
+	if (n->dead != 0)
+		note("not running, though it was before, start it: %s",
+		    service_names(n->dead));
+	note("then run `cmregen node %s' again with the same options", again);
 	return PART_WAY;
 }
 
@@ -1324,14 +1396,14 @@ prepare(struct node *n)
 	static const struct step step[] = {
 		{ copy_act, copy_undo, copy_show },
 		{ stop_act, stop_undo, stop_show },
-		{ again_act, NULL, NULL },
+		{ again_act, NULL, again_show },
 		{ aside_act, aside_undo, aside_show },
 		{ catalog_act, NULL, catalog_show },
 		{ start_act, start_undo, start_show },
 		{ request_act, NULL, request_show },
 		{ end_act, NULL, end_show }
 	};
-	/* where ssl is gone services may have been started since: stop again */
+	/* where ssl is gone services may run again since: stop them */
 	static const int first[] = {	/* enum begin */
 		0, 1, 1, 4, 1
 	};
@@ -1349,6 +1421,8 @@ prepare(struct node *n)
 	i = first[n->begin];
 	if (!n->o->dry)
 		return prepare_run(n, step, i, count);
+	if (running_find(n) == -1)
+		return NOT_DONE;
 	(void)steps_show(n, step, i, count);
 	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
 	hand_off(n);
@@ -1558,7 +1632,7 @@ agent_run(struct node *n)
 	};
 	enum run result;
 	struct child c;
-	int status;
+	int status, shown;
 
 	if (child_start(&c, argv) == -1) {
 		child_close(&c);
@@ -1572,12 +1646,15 @@ agent_run(struct node *n)
 	child_stop(&c);
 	status = child_status(&c);
 	result = status == 0 || status == 2 ? RAN : FAILED;
-	if (result == RAN || c.from > 0)
+	shown = result == RAN || c.from > 0;
+	if (shown)
 		child_follow(&c);
 	child_rewind(&c);
 	while (status < 2 && child_line(&c, line, sizeof line) == 1)
 		result = run_line(line, result);
-	if (result == FAILED) {
+	if (result == FAILED && shown)
+		(void)complainx("the Puppet run failed, see above");
+	else if (result == FAILED) {
 		(void)complainx("the Puppet run failed");
 		child_show(&c);
 	}
@@ -1707,8 +1784,7 @@ late_stop_act(struct node *n)
 
 	if (lock_add(&n->lock, "stopping") == -1)
 		return -1;
-	busy("asking which services run");
-	if (services(n, ALL, NULL) != 0)
+	if (running_find(n) == -1)
 		return -1;
 	for (i = 0; i < SERVICES; i++) {
 		n->service[i].changed = n->service[i].running;
@@ -1821,9 +1897,10 @@ late_swap_show(struct node *n)
 static void
 late_serve_show(struct node *n)
 {
-	say("puppetserver reload");
-	services_show(n, OTHERS, "ensure=stopped");
-	services_show(n, OTHERS | PUPPET, "ensure=running");
+	if (n->ran & SERVERS)
+		say("puppetserver reload");
+	services_show(n, n->ran & OTHERS, "ensure=stopped");
+	services_show(n, n->ran & (OTHERS | PUPPET), "ensure=running");
 }
 
 static void
@@ -1863,7 +1940,7 @@ late_finish(struct node *n)
 	static const struct step step[] = {
 		{ late_copy_act, copy_undo, copy_show },
 		{ late_stop_act, late_stop_undo, late_stop_show },
-		{ again_act, NULL, NULL },
+		{ again_act, NULL, again_show },
 		{ late_swap_act, late_swap_undo, late_swap_show },
 		{ catalog_act, NULL, catalog_show },
 		{ late_serve_act, NULL, late_serve_show },
@@ -1882,8 +1959,11 @@ late_finish(struct node *n)
 	i = late_begin(n, next, old);
 	if (i == -1)
 		return NOT_DONE;
-	if (n->o->dry)
+	if (n->o->dry) {
+		if (running_find(n) == -1)
+			return NOT_DONE;
 		return steps_show(n, step, i, count);
+	}
 	if (tree_remove(n->bat, n->part) == -1 ||
 	    tree_remove(n->bat, n->stale) == -1 ||
 	    tree_remove(n->at, n->del) == -1)
@@ -1952,7 +2032,9 @@ node_finish(const struct options *o)
 		rc = NOT_DONE;
 	else if (rc == DONE) {
 		if (o->dry) {
+			say("# wait until the request is signed");
 			say("%s agent --test", o->puppet);
+			say("# then, of these, start what is enabled:");
 			services_show(n, ALL, "ensure=running");
 		} else
 			rc = finish_run(n);
@@ -1981,9 +2063,10 @@ root_open(struct node *n, const struct options *o)
 	n->o = o;
 	n->at = n->bat = n->lock.fd = -1;
 	len = strlen(o->root);
-	while (len > 1 && o->root[len - 1] == '/')
+	while (len > 0 && o->root[len - 1] == '/')
 		len--;
-	if (format(n->ssldir, sizeof n->ssldir, "%s%s", o->root,
+	(void)format(n->ssldir, sizeof n->ssldir, "%s", o->root);
+	if (format(n->ssldir + len, sizeof n->ssldir - len, "%s",
 	    inside_root) == -1)
 		return complainx("%s: too long", inside_root);
 	root = open(o->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -2090,7 +2173,7 @@ backup_copy_show(struct node *n)
 		say("cp -Rp %s %s.cmregen-new", n->path, n->ssldir);
 }
 
-/* An ssl that an earlier run has set aside is the one that undo brings back. */
+/* Of two runs, it is what the first has set aside that undo brings back. */
 static int
 swap_act(struct node *n)
 {
@@ -2234,6 +2317,26 @@ restored(struct node *n)
 	return left == -1 ? -1 : left == 0;
 }
 
+/*
+ * A backup that root made by `cp -r' is root's, and the service could not read
+ * its key.
+ */
+static int
+owner_check(const struct node *n)
+{
+	struct stat ssl, copy;
+
+	if (fstatat(n->bat, n->copy, &copy, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", n->path);
+	if (n->absent || copy.st_uid != 0 || fstatat(n->at, n->ssl, &ssl,
+	    AT_SYMLINK_NOFOLLOW) == -1 || ssl.st_uid == 0)
+		return 0;
+	return complainx("the backup %s belongs to root, %s to another user, "
+	    "who could not read its key: type chown -R %d:%d %s, then run "
+	    "this again", n->path, n->ssldir, (int)ssl.st_uid,
+	    (int)ssl.st_gid, n->path);
+}
+
 static int
 restore_source(struct node *n)
 {
@@ -2244,12 +2347,14 @@ restore_source(struct node *n)
 	if (old == -1 || copy == -1)
 		return -1;
 	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n)))
-		return 0;
+		return owner_check(n);
 	if (copy)
 		return complainx("%s holds no key with its certificate: it "
 		    "is no backup; name the right one with -b", n->path);
 	if (!old)
-		return complainx("no backup %s: name it with -b", n->path);
+		return complainx("no backup %s: name it with -b; where `node "
+		    "prepare' did not get as far as to make one, nothing was "
+		    "changed", n->path);
 	n->aside = n->old;
 	return 0;
 }
@@ -2303,8 +2408,12 @@ restore(struct node *n)
 		return NOT_DONE;
 	if (i == 1)
 		i = n->o->root != NULL ? 2 : 3;
-	if (n->o->dry)
-		return steps_show(n, s, i, count);
+	if (n->o->dry) {
+		if (n->o->root == NULL && running_find(n) == -1)
+			return NOT_DONE;
+		(void)steps_show(n, s, i, count);
+		return restore_end(n);
+	}
 	if (tree_remove(n->at, n->del) == -1 ||
 	    tree_remove(n->bat, n->part) == -1)
 		return NOT_DONE;

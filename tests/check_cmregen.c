@@ -583,7 +583,7 @@ START_TEST(child_line_reads_line_by_line)
 	int i;
 
 	ck_assert_int_eq(shell(&c, "printf 'a\\r\\n\\nbc\\n' && "
-	    "echo err >&2; printf '123456789012345\\nend'"), 0);
+	    "echo err >&2; printf '123456789012345\\nend\\n'"), 0);
 	ck_assert_int_eq(child_wait(&c), 0);
 	for (i = 0; i < 2; i++) {
 		ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
@@ -613,6 +613,20 @@ START_TEST(child_line_refuses_a_line_that_does_not_fit)
 
 	ck_assert_int_eq(shell(&c, "printf '1234567890123456\\n'"), 0);
 	ck_assert_int_eq(child_wait(&c), 0);
+	ck_assert_int_eq(child_line(&c, s, sizeof(s)), -1);
+	child_close(&c);
+}
+END_TEST
+
+START_TEST(child_line_refuses_a_line_that_is_cut_off)
+{
+	char s[16];
+	struct child c;
+
+	ck_assert_int_eq(shell(&c, "printf 'a\\nssldir = /etc'"), 0);
+	ck_assert_int_eq(child_wait(&c), 0);
+	ck_assert_int_eq(child_line(&c, s, sizeof(s)), 1);
+	ck_assert_str_eq(s, "a");
 	ck_assert_int_eq(child_line(&c, s, sizeof(s)), -1);
 	child_close(&c);
 }
@@ -766,7 +780,7 @@ START_TEST(a_child_gets_a_fixed_world)
 
 	ck_assert_int_eq(setenv("RUBYLIB", "/evil", 1), 0);
 	ck_assert_int_eq(setenv("HOME", "/evil", 1), 0);
-	ck_assert_int_eq(setenv("PATH", "/usr/bin:/bin:/evil", 1), 0);
+	ck_assert_int_eq(setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/evil", 1), 0);
 	ck_assert_int_eq(setenv("TZ", "UTC", 1), 0);
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
@@ -776,6 +790,9 @@ START_TEST(a_child_gets_a_fixed_world)
 	(void)close(fd);
 	(void)signal(SIGTERM, SIG_DFL);
 	(void)signal(SIGINT, SIG_DFL);
+	(void)unsetenv("RUBYLIB");
+	(void)setenv("HOME", "/root", 1);
+	(void)setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	assert_status(r, 0);
 	assert_has(r->err, "PATH=");
 	assert_has(r->err, "LC_ALL=");
@@ -1780,6 +1797,7 @@ add_children(TCase *tc)
 	tcase_add_test(tc, child_ended_never_waits);
 	tcase_add_test(tc, child_line_reads_line_by_line);
 	tcase_add_test(tc, child_line_refuses_a_line_that_does_not_fit);
+	tcase_add_test(tc, child_line_refuses_a_line_that_is_cut_off);
 	tcase_add_test(tc, child_line_sees_a_line_that_comes_later);
 	tcase_add_test(tc, child_follow_copies_what_is_new);
 	tcase_add_test(tc, child_show_tells_exit_and_signal_apart);

@@ -2,13 +2,13 @@
  * faults.c: disturbs the program at every system call of its own, and looks
  * at what stands afterwards.
  *
- *	faults [-vx] [-m mode] [-1 sweep] WORK PROGRAM
+ *	faults [-v] [-m mode] [-1 sweep] [-x text] WORK PROGRAM
  *
  * WORK holds the templates that the script beside this made: a sandbox for
  * each command, as it is before the command.  Each run gets a fresh copy.  Two
  * runs or more go on at a time, each in a mount namespace with a /run and a /tmp of its
  * own, so that what is left there is seen.  -v prints all that fell, -x ends
- * a sweep with the first that does.
+ * a sweep with the first that fell and has that text in its line.
  *
  * Prints a line for each sweep, and what fell; at the end "N passed, N
  * failed".
@@ -98,7 +98,8 @@ static struct state before, end;
 static char *original;		/* the digest of what must not be lost */
 static char key_before[256];
 static long passed, failed;
-static int verbose, hasty;
+static int verbose;
+static const char *hasty;	/* enough has been seen where this fell */
 static void (*heal)(void);	/* ends what was wrong for a whole run */
 static char *const env[] = {
 	(char *)(size_t)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL
@@ -831,11 +832,14 @@ report(const struct sweep *w, const struct trace *t)
 	char line[12288];
 	int n;
 
-	if (__sync_add_and_fetch(&shared->fell, 1) > SHOWN && !verbose)
+	n = (int)__sync_add_and_fetch(&shared->fell, 1);
+	if (n > SHOWN && !verbose && hasty == NULL)
 		return;
 	n = snprintf(line, sizeof(line), "  %s %s: call %ld, %s(%#lx, %#lx, "
 	    "%#lx): %s\n", w->command->name, w->name, t->at,
 	    trace_name(t->number), t->args[0], t->args[1], t->args[2], why);
+	if (hasty != NULL && strstr(line, hasty) != NULL)
+		shared->ended = 1;
 	if (n > 0 && write(1, line, (size_t)n < sizeof(line) ? (size_t)n :
 	    sizeof(line) - 1) == -1)
 		die("report");
@@ -881,7 +885,7 @@ worker(const struct sweep *w, int i)
 	calls = w->sample == 0 ? 1 : shared->calls / w->sample;
 	(void)__sync_val_compare_and_swap(&shared->every, 0, calls < 1 ? 1 :
 	    calls);
-	while (!shared->ended && !(hasty && shared->fell > 0)) {
+	while (!shared->ended) {
 		point(w, &t);
 		if (t.number == -1 && !t.hung) {
 			/* the number of polls differs from run to run */
@@ -1155,7 +1159,7 @@ group_worker(const struct group *g, int i)
 	if (g->trouble == SPACE || g->trouble == INODES)
 		disk_measure(g->command, g->trouble);
 	bounded = g->trouble == SPACE || g->trouble == INODES;
-	while (!shared->ended && !(hasty && shared->fell > 0)) {
+	while (!shared->ended) {
 		n = __sync_fetch_and_add(&shared->next, g->step);
 		(void)memset(&t, 0, sizeof(t));
 		t.tty = -1;
@@ -1317,8 +1321,8 @@ all(const char *mode, const char *one)
 static void
 usage(void)
 {
-	(void)fprintf(stderr, "usage: faults [-vx] [-m full|ci] [-1 sweep] WORK "
-	    "PROGRAM\n");
+	(void)fprintf(stderr, "usage: faults [-v] [-m full|ci] [-1 sweep] [-x text] "
+	    "WORK PROGRAM\n");
 	exit(2);
 }
 
@@ -1330,7 +1334,7 @@ main(int argc, char *argv[])
 
 	mode = "full";
 	one = NULL;
-	while ((c = getopt(argc, argv, "m:1:vx")) != -1)
+	while ((c = getopt(argc, argv, "m:1:vx:")) != -1)
 		switch (c) {
 		case 'm':
 			mode = optarg;
@@ -1342,7 +1346,7 @@ main(int argc, char *argv[])
 			verbose = 1;
 			break;
 		case 'x':
-			hasty = 1;
+			hasty = optarg;
 			break;
 		default:
 			usage();

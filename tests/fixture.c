@@ -438,6 +438,9 @@ finish(pid_t pid)
 		result.status = 128 + WTERMSIG(status);
 	result.out = read_all(text("%s/out", dir));
 	result.err = read_all(text("%s/err", dir));
+	ck_assert_msg(strstr(result.err, "Sanitizer") == NULL &&
+	    strstr(result.err, "runtime error: ") == NULL, "%.4000s",
+	    result.err);
 	return &result;
 }
 

@@ -123,7 +123,12 @@ layout()
 # its encoding in place answers the upload of a request with 500.
 layout_webrick()
 {
-	local root=$work/$1/root
+	local root=$work/$1/root pre=
+
+	# Without a certificate PE's server does not start. This one would make
+	# a key and a request itself, beside those of the agent's daemon.
+	[ "$1" = mom ] ||
+	    pre="ExecStartPre=/usr/bin/test -s $ssl/certs/$node.pem"
 
 	sed -i 's/body\.encode!(charset)/body = body.encode(charset)/' \
 	    "$root/usr/lib/ruby/vendor_ruby/puppet/network/http/response.rb"
@@ -142,6 +147,7 @@ layout_webrick()
 	[Unit]
 	Description=Puppet master
 	[Service]
+	$pre
 	ExecStart=/opt/puppetlabs/bin/puppet master --no-daemonize
 	[Install]
 	WantedBy=multi-user.target

@@ -57,6 +57,14 @@ follow()
 	[ "$rc" = "$want" ] || fail "$line: status $rc instead of $want"
 }
 
+# The request may still be on its way when prepare ends (seen on 5.5): who
+# walks to the MoM gives it longer than this.
+arrived()
+{
+	requested || echo "the request is not yet on the CA"
+	check "the request does not reach the CA" wait_for 60 requested
+}
+
 printed()
 {
 	grep -Eqi -- "$1" "$work/out" "$work/err"
@@ -80,6 +88,7 @@ s_regeneration()
 	follow 0
 	next_is "mom sign"
 	judge_backup
+	arrived
 	same "fingerprint printed and on the CA" "$(next_line |
 	    sed -n 's/.*-f *\([^ ]*\).*/\1/p' | tr -d : | tr a-f A-F)" \
 	    "$(on mom openssl req -in "$cadir/requests/$node.pem" \
@@ -134,6 +143,7 @@ s_killed()
 		cm node 0 node prepare
 		next_is "mom sign"
 		judge_backup
+		arrived
 		follow 0
 		follow 0
 		judge_new
@@ -159,6 +169,7 @@ s_long_run()
 	judge_no_backup
 	cm node 0 node prepare -w 120
 	check "the long run was interrupted" on node test -e /run/long-run
+	arrived
 	follow 0
 	rm -f "$work/mom/puppetlabs/code/environments/production/manifests/long.pp"
 	follow 0
@@ -193,6 +204,7 @@ s_fingerprint()
 	fp=$(next_line | sed -n 's/.*-f *\([^ ]*\).*/\1/p' | tr -d : |
 	    tr A-F a-f)
 	[ ${#fp} = 64 ] || fail "no fingerprint of 64 digits was printed"
+	arrived
 	cm mom 1 mom sign -f "$(printf '%s' "$fp" | tr 0-9a-f 1-9a-f0)" \
 	    "$node"
 	refuse "signed all the same" signed
@@ -237,6 +249,7 @@ s_foreign_request()
 	judge_old
 	on node sh -c "test ! -e ${ssl}_bak || mv ${ssl}_bak /root"
 	cm node 0 node prepare
+	arrived
 	follow 0
 	follow 0
 	judge_new
@@ -277,6 +290,7 @@ s_finish_first()
 	cm node 0 node prepare
 	cm node 1 node finish -w 5
 	next_is "mom sign"
+	arrived
 	follow 0
 	follow 0
 	judge_new
@@ -456,6 +470,7 @@ s_alt_names_forbidden()
 	cm mom 0 mom clean "$node"
 	cm node 0 node prepare
 	line=$(next_line)
+	arrived
 	follow 1
 	check "the setting is not named" printed allow-subject-alt-names
 	refuse "signed all the same" signed
