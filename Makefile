@@ -68,9 +68,13 @@ check: cmregen
 	for s in $(SUITES); do \
 	    $(CC) $(STANDARD) -g -O1 -o tests/build/$$s tests/$$s.c \
 	    tests/fixture.c tests/build/program.a $(CHECKLIBS) || exit 1; done
-	-sh tests/check_usage ./cmregen
-	bad=0; for s in $(SUITES); do \
-	    TESTS=$$PWD/tests tests/build/$$s || bad=1; done; exit $$bad
+	sh tests/check_usage ./cmregen
+	for s in $(SUITES); do \
+	    { TESTS=$$PWD/tests tests/build/$$s >tests/build/$$s.log 2>&1 && \
+	    echo 0 >tests/build/$$s.rc || echo 1 >tests/build/$$s.rc; } & \
+	    done; wait; bad=0; for s in $(SUITES); do \
+	    cat tests/build/$$s.log; \
+	    [ "$$(cat tests/build/$$s.rc)" = 0 ] || bad=1; done; exit $$bad
 
 lint:
 	sh tests/lint

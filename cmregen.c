@@ -820,10 +820,21 @@ open_at(int at, const char *name, int flags, mode_t mode)
 	return fd;
 }
 
-static int
-open_dir(int at, const char *name)
+int
+dir_open(int at, const char *name)
 {
 	return open_at(at, name, O_RDONLY | O_DIRECTORY, 0);
+}
+
+int
+path_dir(const char *path)
+{
+	int fd;
+
+	do
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd == -1 && errno == EINTR);
+	return fd;
 }
 
 /* EINTR is not a failed fsync: nothing was reported, and nothing is lost. */
@@ -863,7 +874,7 @@ descend(int at, const char *path, char *name)
 		if (n == 0)
 			break;
 		if (name[0] != '\0') {
-			next = open_dir(fd, name);
+			next = dir_open(fd, name);
 			(void)close(fd);	/* only read */
 			fd = next;
 		}
@@ -920,12 +931,8 @@ path_open(const char *path, char *name)
 		    "and ..", path);
 	memcpy(dir, path, n);
 	dir[n] = '\0';
-	do
-		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	while (fd == -1 && errno == EINTR);
-	if (fd == -1)
-		return complain("open the directory %s", dir);
-	return fd;
+	fd = path_dir(dir);
+	return fd == -1 ? complain("open the directory %s", dir) : fd;
 }
 
 int
@@ -2061,7 +2068,7 @@ remove_open(struct walk *w, const struct link *l)
 	struct stat st;
 	int fd;
 
-	fd = open_dir(l->s, l->name);
+	fd = dir_open(l->s, l->name);
 	if (fd == -1) {
 		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
 			return -2;
@@ -2119,7 +2126,7 @@ names_none(const struct link *l, int d)
 	struct walk w;
 	int fd;
 
-	fd = open_dir(d, ".");
+	fd = dir_open(d, ".");
 	if (fd == -1)
 		return broken(l, "open the copy of");
 	walk_set(&w, NULL, count_visit);
@@ -2139,7 +2146,7 @@ open_made(const struct link *l)
 	struct stat st;
 	int fd, none;
 
-	fd = open_dir(l->d, l->as);
+	fd = dir_open(l->d, l->as);
 	if (fd == -1)
 		return broken(l, "open the copy of");
 	none = l->depth == 0 ? names_none(l, fd) : 1;
@@ -2167,7 +2174,7 @@ copy_undo(const struct link *l, int d)
 	struct stat st;
 	int fd;
 
-	fd = open_dir(d, ".");
+	fd = dir_open(d, ".");
 	if (fd == -1) {
 		(void)broken(l, "open the copy of");
 		return;
@@ -2322,7 +2329,7 @@ copy_walk(struct walk *w, const struct link *l, int d, int s,
 	int (*const before)(struct walk *, const struct link *) = w->visit;
 	int fd, rc;
 
-	fd = open_dir(d, ".");
+	fd = dir_open(d, ".");
 	if (fd == -1)
 		return broken(l, "open the copy of");
 	w->visit = visit;
@@ -2346,7 +2353,7 @@ compare_names(struct walk *w, const struct link *l, int d)
 	rc = copy_walk(w, l, d, -1, count_visit);
 	if (rc != 0 || names == w->names)
 		return rc;
-	s = open_dir(l->s, l->name);
+	s = dir_open(l->s, l->name);
 	if (s == -1)
 		return broken(l, "open");
 	rc = copy_walk(w, l, d, s, extra_visit);
@@ -2400,7 +2407,7 @@ compare_open(struct walk *w, const struct link *l, int s, int d,
 		return compare_links(w, l);
 	if (S_ISREG(st->st_mode))
 		return compare_file(w, l, s, d, st);
-	s = open_dir(s, ".");
+	s = dir_open(s, ".");
 	if (s == -1)
 		return broken(l, "open");
 	return compare_dir(w, l, s, d, st);

@@ -200,6 +200,14 @@ int	path_open(const char *, char *);
 int	path_open_below(int, const char *, char *);
 
 /*
+ * Opens a directory: a name in an open one, which may be no symbolic link, or
+ * a path, whose links are followed.  Report nothing.  Return a descriptor, or
+ * -1 with errno.
+ */
+int	dir_open(int, const char *);
+int	path_dir(const char *);
+
+/*
  * Opens for reading what a relative path names below an open directory, and
  * follows no symbolic link.  Reports nothing.  Returns a descriptor, or -1
  * with errno.

@@ -205,6 +205,8 @@ service_take(struct node *n, int i, const char *ensure, int *bad)
 	s->called = 0;
 	if (s->child.out == -1 || service_read(n, i) == -1)
 		*bad |= 1 << i;
+	else if (ensure != NULL && s->running && !s->changed)
+		n->started &= ~(1 << i);
 	else if (ensure != NULL &&
 	    s->running != (strcmp(ensure, "ensure=running") == 0)) {
 		*bad |= 1 << i;
@@ -415,29 +417,37 @@ names_beside(struct node *n)
 	return 0;
 }
 
-/* Whether the directory is the one in question, or is inside it. */
+/*
+ * Whether the directory is the one in question, or is inside it: 1, 0 or -1.
+ */
 static int
 inside(int at, const struct stat *what)
 {
-	struct stat st, up;
-	int fd, next;
+	struct stat st, last;
+	int fd, up, rc;
 
-	fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	while (fd != -1 && fstat(fd, &st) == 0) {
+	fd = dir_open(at, ".");
+	if (fd == -1 || fstat(fd, &st) == -1)
+		rc = -1;
+	else
+		rc = 0;
+	while (rc == 0) {
 		if (st.st_dev == what->st_dev && st.st_ino == what->st_ino) {
-			(void)close(fd);	/* only read */
-			return 1;
-		}
-		next = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		(void)close(fd);		/* only read */
-		fd = next;
-		if (fd == -1 || fstat(fd, &up) == -1 ||
-		    (up.st_dev == st.st_dev && up.st_ino == st.st_ino))
+			rc = 1;
 			break;
+		}
+		last = st;
+		up = dir_open(fd, "..");
+		(void)close(fd);		/* only read */
+		fd = up;
+		if (fd == -1 || fstat(fd, &st) == -1)
+			rc = -1;
+		else if (st.st_dev == last.st_dev && st.st_ino == last.st_ino)
+			break;			/* the root is its own parent */
 	}
 	if (fd != -1)
 		(void)close(fd);		/* only read */
-	return 0;
+	return rc == -1 ? complain("look at the directories above") : rc;
 }
 
 /*
@@ -477,6 +487,7 @@ static int
 backup_check(const struct node *n, const struct stat *ssl, int there)
 {
 	struct stat b, up, bup;
+	int rc;
 
 	if (fstat(n->at, &up) == -1 || fstat(n->bat, &bup) == -1)
 		return complain("look at the directory of %s", n->path);
@@ -484,18 +495,22 @@ backup_check(const struct node *n, const struct stat *ssl, int there)
 	    up.st_ino == bup.st_ino)
 		return complainx("%s is the ssldir itself: choose another "
 		    "for -b", n->path);
-	if (there && inside(n->bat, ssl))
+	rc = there ? inside(n->bat, ssl) : 0;
+	if (rc == 1)
 		return complainx("%s is inside the ssldir: choose another for "
 		    "-b", n->path);
+	if (rc == -1)
+		return -1;
 	if (fstatat(n->bat, n->copy, &b, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno == ENOENT ? 0 : complain("look at %s", n->path);
 	if (!S_ISDIR(b.st_mode))
 		return complainx("%s exists and is not a directory: move it "
 		    "away, or choose another for -b", n->path);
-	if (inside(n->at, &b))
+	rc = inside(n->at, &b);
+	if (rc == 1)
 		return complainx("%s holds the ssldir: choose another for -b",
 		    n->path);
-	return 0;
+	return rc;
 }
 
 static int
@@ -1057,7 +1072,6 @@ aside_act(struct node *n)
 static int
 aside_undo(struct node *n)
 {
-	const char *const tmp = n->aside == n->del ? n->bad : n->del;
 	int there;
 
 	there = name_exists(n->at, n->ssl);
@@ -1068,12 +1082,15 @@ aside_undo(struct node *n)
 		n->away = name_exists(n->at, n->aside) == 1;
 	if (!n->away && !n->absent)
 		return 0;
-	if (there && name_move(n->at, n->ssl, n->at, tmp) == -1)
+	if (there && n->aside == n->del && tree_remove(n->at, n->ssl) == -1)
+		return -1;
+	if (there && n->aside != n->del &&
+	    name_move(n->at, n->ssl, n->at, n->del) == -1)
 		return -1;
 	if (n->away && name_move(n->at, n->aside, n->at, n->ssl) == -1)
 		return -1;
 	n->away = 0;
-	return there ? tree_remove(n->at, tmp) : 0;
+	return there ? tree_remove(n->at, n->del) : 0;
 }
 
 static void
@@ -1094,7 +1111,7 @@ catalog_act(struct node *n)
 	if (format(path, sizeof path, "%s/catalog/%s.json", n->client_datadir,
 	    n->certname) == -1)
 		return complainx("%s: too long", n->client_datadir);
-	at = open(n->client_datadir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	at = path_dir(n->client_datadir);
 	if (at == -1)
 		return errno == ENOENT ? 0 : complain("open %s",
 		    n->client_datadir);
@@ -2069,7 +2086,7 @@ root_open(struct node *n, const struct options *o)
 	if (format(n->ssldir + len, sizeof n->ssldir - len, "%s",
 	    inside_root) == -1)
 		return complainx("%s: too long", inside_root);
-	root = open(o->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root = path_dir(o->root);
 	if (root == -1)
 		return complain("open %s", o->root);
 	n->at = path_open_below(root, inside_root, n->ssl);
@@ -2240,7 +2257,7 @@ back_start_act(struct node *n)
 	bad = services(n, n->started, "ensure=running");
 	if (bad & PUPPET)
 		return -1;
-	n->started &= ~bad;
+	n->down = bad;
 	return 0;
 }
 
@@ -2254,20 +2271,26 @@ back_start_undo(struct node *n)
 	    service_names(bad));
 }
 
+static void
+back_start_show(struct node *n)
+{
+	services_show(n, n->ran, "ensure=running");
+	say("# and what else is enabled");
+}
+
 static int
 back_end_act(struct node *n)
 {
 	const char *const name[] = { n->bad, n->old, n->next };
-	int i, rc, down;
+	int i, rc;
 
 	rc = 0;
 	for (i = 0; i < 3; i++)
 		rc |= discard(n->at, name[i], n->del);
 	rc |= tree_remove(n->at, n->new) | tree_remove(n->at, n->state);
-	down = n->ran & ~n->started;
-	if (down != 0)
+	if (n->down != 0)
 		rc = complainx("%s is restored, but these do not run, start "
-		    "them: %s", n->ssldir, service_names(down));
+		    "them: %s", n->ssldir, service_names(n->down));
 	return rc | lock_forget(&n->lock);
 }
 
@@ -2283,8 +2306,9 @@ back_end_show(struct node *n)
 static int
 restore_end(const struct node *n)
 {
-	say("%s is %s again", n->ssldir, n->aside == NULL ? "as the backup" :
-	    "what prepare had set aside");
+	if (!n->o->dry)
+		say("%s is %s again", n->ssldir, n->aside == NULL ?
+		    "as the backup" : "what prepare had set aside");
 	if (n->aside == NULL)
 		say("the backup %s stays", n->path);
 	if (n->o->root != NULL) {
@@ -2386,7 +2410,7 @@ restore(struct node *n)
 		{ stop_act, stop_undo, stop_show },
 		{ backup_copy_act, backup_copy_undo, backup_copy_show },
 		{ swap_act, swap_undo, swap_show },
-		{ back_start_act, back_start_undo, start_show },
+		{ back_start_act, back_start_undo, back_start_show },
 		{ back_end_act, NULL, back_end_show }
 	};
 	static const struct step mounted[] = {

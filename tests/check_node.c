@@ -499,6 +499,8 @@ START_TEST(prepare_n_changes_nothing_and_prints_a_runbook)
 	assert_same(snapshot("."), before);
 	ck_assert_int_eq(logged("node", "ensure=", 0), -1);
 	for (i = 0; i < 4; i++) {
+		if (i == 2 && _i != FIVE)
+			continue;
 		assert_has(r->out, text("%s resource service %s ensure=stopped",
 		    path("node/bin/puppet"), unit[i]));
 		assert_has(r->out, text("%s resource service %s ensure=running",

@@ -23,7 +23,8 @@ enum { TEXTS = 4096, PATHS = 32, ARGS = 32, LIMIT = 120 };
 
 int	cmregen_main(int, char *[]);
 
-static char *dir;		/* the temporary directory */
+static char base[2048];		/* a directory for the whole suite */
+static char *dir;		/* the temporary directory in it */
 static char *texts[TEXTS];	/* what is freed when the test ends */
 static int text_count;
 static char paths[PATHS][4096];
@@ -159,11 +160,8 @@ void
 fixture_begin(void)
 {
 	char name[4096];
-	const char *tmp;
 
-	tmp = getenv("TMPDIR");
-	(void)snprintf(name, sizeof(name), "%s/cmregen-test.XXXXXX",
-	    tmp == NULL ? "/tmp" : tmp);
+	(void)snprintf(name, sizeof(name), "%s/XXXXXX", base);
 	ck_assert_ptr_nonnull(mkdtemp(name));
 	ck_assert_int_eq(chmod(name, 0755), 0);
 	dir = strdup(name);
@@ -645,15 +643,41 @@ hold_end(pid_t pid)
 	(void)waitpid(pid, NULL, 0);
 }
 
+/* What tests that failed have left: processes, mounts, files. */
+static void
+base_remove(void)
+{
+	char line[8192];
+
+	(void)snprintf(line, sizeof(line), "cd '%s' || exit; "
+	    "cat ./*/s/*/background 2>/dev/null | "
+	    "while read -r p; do kill -9 $p 2>/dev/null; done; "
+	    "grep \" $PWD/\" /proc/mounts | cut -d' ' -f2 | sort -r | "
+	    "while read -r m; do umount \"$m\"; done; "
+	    "cd / && rm -rf '%s'", base, base);
+	(void)fflush(NULL);
+	if (system(line) != 0)
+		(void)fprintf(stderr, "%s is left behind\n", base);
+}
+
 int
 suite_run(Suite *suite)
 {
 	SRunner *runner;
+	const char *tmp;
 	int failed;
 
+	tmp = getenv("TMPDIR");
+	(void)snprintf(base, sizeof(base), "%s/cmregen-test.XXXXXX",
+	    tmp == NULL ? "/tmp" : tmp);
+	if (mkdtemp(base) == NULL || chmod(base, 0755) == -1) {
+		perror(base);
+		return EXIT_FAILURE;
+	}
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
+	base_remove();
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

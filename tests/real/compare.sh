@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086
+# (what is set or read in another file; lists of units, split on purpose)
 # What the one who waits asks: how long do the node's steps take by hand, one
 # after the other as they are documented, and how long with the tool?
 # Interleaved, so that both meet the same machine. Sourced by run.
@@ -110,7 +111,7 @@ compare()
 			}
 		done
 	done
-	awk -v v="$version" -v n="$rounds" \
+	if awk -v v="$version" -v n="$rounds" \
 	    -v mt="$(column manual 1)" -v ms="$(column manual 3)" \
 	    -v tt="$(column tool 1)" -v th="$(column tool 2)" \
 	    -v ts="$(column tool 3)" '
@@ -125,8 +126,7 @@ compare()
 		row("node steps, to the end", mt, tt)
 		row("pe-puppetserver stopped", ms, ts)
 		exit !(th <= 0.6 * mt && ts <= ms)
-	}'
-	if [ $? = 0 ]; then
+	}'; then
 		result ok compare
 	else
 		result FAIL compare "slower than 0.6 of the manual steps, or a longer outage"

@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086
+# (what is set or read in another file; lists of units, split on purpose)
 # Hosts: one root a suite, one overlay a host, one veth between the two hosts
 # of a pair. Sourced by run; knows nothing of Puppet beyond the package names.
 #
@@ -86,6 +87,7 @@ root_build()
 	printf '#!/bin/sh\nexit 101\n' >"$tmp/usr/sbin/policy-rc.d"
 	chmod 755 "$tmp/usr/sbin/policy-rc.d"
 	cp /etc/resolv.conf "$tmp/etc/resolv.conf"
+	# shellcheck disable=SC2016 # expanded there
 	timeout 1500 unshare --mount --pid --fork --kill-child sh -c '
 		root=$1; shift
 		mount -t proc proc "$root/proc" || exit
@@ -204,6 +206,7 @@ host_leader()
 	local pid c
 
 	pid=$(cat "$work/$1/pid")
+	# shellcheck disable=SC2013 # one line of words
 	for c in $(cat "/proc/$pid/task/$pid/children"); do
 		grep -qs '^NSpid:.*[[:space:]]1$' "/proc/$c/status" || continue
 		printf '%s\n' "$c"

@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086
+# (what is set or read in another file; lists of units, split on purpose)
 # What stands, seen from outside the tool: openssl, systemctl, find. Sourced
 # by run. Every check ends its scenario when it does not hold.
 

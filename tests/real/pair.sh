@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086
+# (what is set or read in another file; lists of units, split on purpose)
 # A pair: a MoM with the CA and a compile master, laid out as Puppet
 # Enterprise does, with the first certificate signed. Sourced by run.
 
@@ -66,6 +67,7 @@ layout()
 	[ "$h" = node ] || name=$mom
 	printf '127.0.0.1 localhost\n%s %s mom\n%s %s compile\n' \
 	    "$mom_ip" "$mom" "$node_ip" "$node" >"$root/etc/hosts"
+	# shellcheck disable=SC2016 # expanded there
 	chroot "$root" sh -c '
 		usermod -l pe-puppet -d /opt/puppetlabs/server puppet
 		groupmod -n pe-puppet puppet
@@ -216,6 +218,7 @@ pair_agents()
 
 agent_run()
 {
+	# shellcheck disable=SC2016 # expanded there
 	T=200 on node sh -c 'puppet agent --test; s=$?; [ $s = 0 ] || [ $s = 2 ]'
 }
 

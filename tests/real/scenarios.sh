@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086
+# (what is set or read in another file; lists of units, split on purpose)
 # The scenarios, in the order in which they run. Each is a function that is
 # called with both hosts freshly signed, in a subshell that its first failed
 # check ends; judge.sh has the checks. Sourced by run.
@@ -329,6 +330,7 @@ s_not_root()
 # small_fs DIRECTORY KIB: 32 MiB of file system in the node, full but for KIB.
 small_fs()
 {
+	# shellcheck disable=SC2016 # expanded in the host
 	on node sh -c '
 		mkdir -p "$1" && mount -t tmpfs -o size=32m none "$1" || exit
 		[ ! -d "$1.was" ] || cp -a "$1.was/." "$1/"
@@ -378,8 +380,12 @@ on_tty()
 	on node rm -f /run/status /run/script.pid
 	{
 		wait_for 60 refuses on node "$@" || echo too late >&2
-		[ "$how" = interrupt ] && printf '\003' || on node sh -c \
-		    'kill -KILL $(cat /run/script.pid)'
+		if [ "$how" = interrupt ]; then
+			printf '\003'
+		else
+			# shellcheck disable=SC2016 # expanded in the host
+			on node sh -c 'kill -KILL $(cat /run/script.pid)'
+		fi
 		wait_for 100 refuses on node pgrep -x cmregen
 	} | nsenter -t "$(cat "$work/node/leader")" -a env -i HOME=/root \
 	    TERM=dumb PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
