@@ -377,7 +377,7 @@ static int
 signals_set(void)
 {
 	static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGCHLD };
-	struct sigaction sa;
+	struct sigaction sa, before;
 	sigset_t set;
 	size_t i;
 
@@ -388,9 +388,15 @@ signals_set(void)
 	if (sigaction(SIGPIPE, &sa, NULL) == -1)
 		return complain("ignore SIGPIPE");
 	sa.sa_handler = catch;
-	for (i = 0; i < sizeof caught / sizeof caught[0]; i++)
+	for (i = 0; i < sizeof caught / sizeof caught[0]; i++) {
+		if (sigaction(caught[i], NULL, &before) == -1)
+			return complain("look at signal %d", caught[i]);
+		/* nohup asks that we go on */
+		if (caught[i] == SIGHUP && before.sa_handler == SIG_IGN)
+			continue;
 		if (sigaction(caught[i], &sa, NULL) == -1)
 			return complain("catch signal %d", caught[i]);
+	}
 	/* a parent may have left us with anything blocked */
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGCHLD);

@@ -100,8 +100,9 @@ void	say_next(const struct options *, const char *, const char *,
 	    const char *);
 
 /*
- * Signals and time.  SIGINT, SIGTERM and SIGHUP set a flag, SIGPIPE is
- * ignored.  An undo holds them: it can be waited for, but not broken off.
+ * Signals and time.  SIGINT, SIGTERM and SIGHUP set a flag (SIGHUP unless
+ * nohup has it ignored), SIGPIPE is ignored.  An undo holds them: it can be
+ * waited for, but not broken off.
  */
 
 /* Whether a signal asked us to stop, and the undo does not hold it. */
