@@ -653,6 +653,8 @@ child_read(struct child *c, char *p, size_t n)
 {
 	ssize_t r;
 
+	if (c->out == -1)
+		return 0;
 	do
 		r = pread(c->out, p, n, c->from);
 	while (r == -1 && errno == EINTR);
@@ -1046,10 +1048,13 @@ lock_fcntl(int fd, int cmd, struct flock *fl)
 static int
 lock_open(int at, const char *name, struct stat *st)
 {
-	int fd;
+	int fd, made;
 
 	memset(st, 0, sizeof *st);
-	fd = open_at(at, name, O_RDWR | O_CREAT | O_APPEND, 0600);
+	fd = open_at(at, name, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600);
+	made = fd != -1;
+	if (!made && errno == EEXIST)
+		fd = open_at(at, name, O_RDWR | O_CREAT | O_APPEND, 0600);
 	if (fd == -1)
 		return complain("open the lock file %s", name);
 	if (fstat(fd, st) == -1) {
@@ -1060,6 +1065,8 @@ lock_open(int at, const char *name, struct stat *st)
 		    "it, and remove it", name);
 	} else
 		return fd;
+	if (made && unlinkat(at, name, 0) == -1)
+		(void)complain("remove %s", name);
 	(void)close(fd);		/* nothing was written */
 	return -1;
 }
@@ -1074,6 +1081,7 @@ lock_try(struct lock *k, int at, const char *name)
 
 	k->at = at;
 	k->name = name;
+	k->lines = 0;
 	for (tries = 0; tries < AGAIN; tries++) {
 		k->fd = lock_open(at, name, &st);
 		if (k->fd == -1)
@@ -1089,8 +1097,10 @@ lock_try(struct lock *k, int at, const char *name)
 		}
 		/* whoever had it may have removed it while we came */
 		if (fstatat(at, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    named.st_dev == st.st_dev && named.st_ino == st.st_ino)
+		    named.st_dev == st.st_dev && named.st_ino == st.st_ino) {
+			k->lines = st.st_size > 0;
 			return 1;
+		}
 		(void)close(k->fd);		/* nothing was written */
 		k->fd = -1;
 	}
@@ -1171,6 +1181,7 @@ lock_add(struct lock *k, const char *line)
 	char text[NAME_SIZE];
 
 	(void)format(text, sizeof text, "%s\n", line);
+	k->lines = 1;
 	if (write_all(k->fd, text, strlen(text)) == -1 ||
 	    sync_fd(k->fd) == -1 || sync_fd(k->at) == -1)
 		return complain("write to %s", k->name);
@@ -1185,18 +1196,18 @@ lock_forget(struct lock *k)
 	do
 		rc = ftruncate(k->fd, 0);
 	while (rc == -1 && errno == EINTR);
-	return rc == 0 ? 0 : complain("empty %s", k->name);
+	if (rc == -1)
+		return complain("empty %s", k->name);
+	k->lines = 0;
+	return 0;
 }
 
 void
 lock_drop(struct lock *k)
 {
-	struct stat st;
-
 	if (k->fd == -1)
 		return;
-	if (fstat(k->fd, &st) == 0 && st.st_size == 0 &&
-	    unlinkat(k->at, k->name, 0) == -1)
+	if (!k->lines && unlinkat(k->at, k->name, 0) == -1)
 		(void)complain("remove %s", k->name);
 	(void)close(k->fd);		/* every line was fsynced */
 	k->fd = -1;
@@ -2038,6 +2049,7 @@ copy_link(const struct link *l, const struct stat *st)
 {
 	struct timespec ts[2];
 	ssize_t n;
+	int rc;
 
 	n = readlinkat(l->s, l->name, buf, sizeof buf);
 	if (n == -1 || n == sizeof buf)
@@ -2048,9 +2060,11 @@ copy_link(const struct link *l, const struct stat *st)
 	ts[1] = st->st_mtim;
 	if (symlinkat(buf, l->d, l->as) == -1)
 		return broken(l, "create the copy of");
-	if (fchownat(l->d, l->as, st->st_uid, st->st_gid,
-	    AT_SYMLINK_NOFOLLOW) == -1 ||
-	    utimensat(l->d, l->as, ts, AT_SYMLINK_NOFOLLOW) == -1)
+	do
+		rc = fchownat(l->d, l->as, st->st_uid, st->st_gid,
+		    AT_SYMLINK_NOFOLLOW);
+	while (rc == -1 && errno == EINTR);
+	if (rc == -1 || utimensat(l->d, l->as, ts, AT_SYMLINK_NOFOLLOW) == -1)
 		return broken(l, "keep owner and time of");
 	return 0;
 }

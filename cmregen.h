@@ -162,9 +162,10 @@ void	child_stop(struct child *);
 int	child_status(const struct child *);
 
 /*
- * Reads the next line of what it has printed, without the newline and any
- * carriage return, into a buffer of that size.  Returns 1, 0 at the end, or -1
- * where a line does not fit, cannot be read, or is cut off before its newline.
+ * Reads the next line of what it has printed (nothing, where it was never
+ * started), without the newline and any carriage return, into a buffer of that
+ * size.  Returns 1, 0 at the end, or -1 where a line does not fit, cannot be
+ * read, or is cut off before its newline.
  */
 int	child_line(struct child *, char *, size_t);
 
@@ -242,6 +243,7 @@ int	name_move(int, const char *, int, const char *);
 struct lock {
 	int at;			/* the directory */
 	int fd;			/* the file; -1: not locked */
+	int lines;		/* it has some */
 	const char *name;
 };
 

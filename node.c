@@ -961,7 +961,9 @@ stop_act(struct node *n)
 		return -1;
 	if (interrupted())
 		return complainx("interrupted");
-	return n->begin == DISCARD ? 0 : stop_some(n, ALL & ~PUPPET);
+	if (n->begin == DISCARD || n->begin == START)
+		return 0;
+	return stop_some(n, ALL & ~PUPPET);
 }
 
 /*
@@ -1021,7 +1023,7 @@ stop_show(struct node *n)
 {
 	services_show(n, PUPPET, "ensure=stopped");
 	say("# wait until no Puppet run is in progress: %s", n->run_lock);
-	if (n->begin != DISCARD)
+	if (n->begin != DISCARD && n->begin != START)
 		services_show(n, n->ran & ~PUPPET, "ensure=stopped");
 }
 
@@ -1436,6 +1438,8 @@ prepare(struct node *n)
 	if (n->begin == REFUSE)
 		return NOT_DONE;
 	i = first[n->begin];
+	if (n->begin == START && request_look(n) == 0)
+		i = 1;			/* a puppet that runs makes none */
 	if (!n->o->dry)
 		return prepare_run(n, step, i, count);
 	if (running_find(n) == -1)

@@ -63,7 +63,7 @@ static const struct command commands[] = {
 	{ "finish", { "finish", "-p", "@/node/bin/puppet", "-w", "2", NULL },
 	    1, 1, 12 },
 	{ "live", { "prepare", "-l", "-p", "@/node/bin/puppet", "-w", "2",
-	    NULL }, 1, 1, 2 },
+	    NULL }, 1, 0, 2 },
 	{ "usb", { "prepare", "-p", "@/node/bin/puppet", "-w", "2", "-b",
 	    "@/usb/keep", NULL }, 1, 1, 2 },
 	{ "rescue", { "restore", "-r", "@/node", "-s", "/puppet/ssl", NULL },
@@ -539,7 +539,8 @@ differs(const char *what, const char *is, const char *be)
 
 /*
  * Where the call that failed is the one that removes something of no use,
- * that may stay, if it is named.
+ * that may stay, if it is named; so may a lock that somebody else seems to
+ * have; and where every call fails, nothing can be removed, nor said.
  */
 static void
 excuse(struct state *s, const struct trace *t, const char *text)
@@ -552,10 +553,13 @@ excuse(struct state *s, const struct trace *t, const char *text)
 	size_t i;
 
 	if (!t->applied || (t->act != TRACE_ERRNO_ON &&
-	    strncmp(trace_name(t->number), "unlink", 6) != 0))
+	    strncmp(trace_name(t->number), "unlink", 6) != 0 &&
+	    strcmp(trace_name(t->number), "fcntl") != 0))
 		return;
 	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		if (strstr(text, names[i] + 1) == NULL)
+		if (t->act != TRACE_ERRNO_ON && (strcmp(trace_name(t->number),
+		    "fcntl") != 0 || i != 0) &&
+		    strstr(text, names[i] + 1) == NULL)
 			continue;
 		o = s->full;
 		s->full = without(o, names[i]);
@@ -731,6 +735,8 @@ judge_status(const struct command *c, const struct trace *t,
 			return bad("status 3, no complete copy; ");
 		if (t->value == EINTR && (t->act == TRACE_ERRNO))
 			return bad("status 3 after EINTR; ");
+		if (t->act == TRACE_SIGNAL && strcmp(c->name, "prepare") == 0)
+			return bad("not undone after a signal: status 3; ");
 		if (!speechless(t) && !tells(text))
 			return bad("status 3, and no word of what stands; ");
 		return 0;
@@ -1298,6 +1304,9 @@ command_try(const struct command *c, const char *one, int ci)
 		return;
 	for (i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
 		if (!wanted(one, c->name, groups[i].name))
+			continue;
+		/* an agent that has too few of them spoils its own ssl */
+		if (groups[i].trouble == DESCRIPTORS && c == &commands[2])
 			continue;
 		g.name = groups[i].name;
 		g.command = c;

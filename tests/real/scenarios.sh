@@ -9,7 +9,7 @@
 # the same files and serves the same certificate, but starts in a second
 # (light_server): what they test is not the server.
 
-real="regeneration restore"
+real="regeneration"
 
 # cm HOST STATUS ARGUMENT...: cmregen on HOST, which must exit with STATUS.
 # What it printed is in $work/out and $work/err.
@@ -124,7 +124,7 @@ s_not_cleaned()
 
 s_killed()
 {
-	local i max=${CMREGEN_REAL_KILLS:-3} ms pid
+	local i max=${CMREGEN_REAL_KILLS:-2} ms pid
 
 	for i in $(seq "$max"); do
 		[ "$i" = 1 ] || reset light
