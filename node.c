@@ -205,8 +205,6 @@ service_take(struct node *n, int i, const char *ensure, int *bad)
 	s->called = 0;
 	if (s->child.out == -1 || service_read(n, i) == -1)
 		*bad |= 1 << i;
-	else if (ensure != NULL && s->running && !s->changed)
-		n->started &= ~(1 << i);
 	else if (ensure != NULL &&
 	    s->running != (strcmp(ensure, "ensure=running") == 0)) {
 		*bad |= 1 << i;
@@ -216,7 +214,8 @@ service_take(struct node *n, int i, const char *ensure, int *bad)
 			    "stopped", s->running ? "stopped" : "running");
 			child_show(&s->child);
 		}
-	}
+	} else if (s->running && !s->changed)
+		n->started &= ~(1 << i);	/* it ran before */
 	child_close(&s->child);
 	return 1;
 }

@@ -660,6 +660,55 @@ START_TEST(prepare_without_l_says_what_to_do)
 }
 END_TEST
 
+/*
+ * Both would leave the server with the old certificate: it has the new one only
+ * when finish has told it.
+ */
+START_TEST(prepare_after_a_finish_that_broke_off_names_finish)
+{
+	static const char *const at[] = {
+		"parent KILL 1 puppetserver reload\n"
+		    "exit 1 1 puppetserver reload",
+		"parent-after KILL 1 *service puppet ensure=stopped"
+	};
+	const char *before;
+	const struct run *r;
+
+	signed_too();
+	knob("node", "faults", at[_i / 2]);
+	ck_assert_int_eq(node("finish", NULL)->status, 128 + SIGKILL);
+	sleep_ms(300);
+	put("node/served", served_first);
+	sh("rm node/knobs/*");
+	before = snapshot("node");
+	r = _i % 2 == 0 ? node("prepare", NULL) : node("prepare", "-l", NULL);
+	if (r->status == 0) {		/* nothing was moved yet */
+		assert_has(r->out, "cmregen node finish");
+		assert_same(tree_text(SSL, NULL), ssl_first);
+	} else {
+		assert_status(r, 1);
+		assert_has(r->err, "cmregen node finish");
+		assert_same(snapshot("node"), before);
+	}
+	assert_finished(node("finish", NULL));
+}
+END_TEST
+
+START_TEST(prepare_l_between_the_two_renames_names_finish)
+{
+	const struct run *r;
+	const char *before;
+
+	signed_too();
+	sh(DIR COPY "mv ssl ssl.cmregen-old");
+	before = snapshot(".");
+	r = node("prepare", "-l", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "cmregen node finish");
+	assert_same(snapshot("."), before);
+}
+END_TEST
+
 START_TEST(restore_removes_what_prepare_l_left_and_touches_nothing_else)
 {
 	generation(_i);
@@ -694,7 +743,10 @@ static const char *const half_finished[] = {
 	COPY "mkdir ssl_bak.cmregen-part",
 	COPY "mv ssl ssl.cmregen-old",
 	COPY "mv ssl ssl.cmregen-old; mv ssl.cmregen-next ssl",
-	COPY "mv ssl ssl.cmregen-del; mv ssl.cmregen-next ssl"
+	COPY "mv ssl ssl.cmregen-old; mv ssl.cmregen-next ssl; "
+	    "../bin/puppetserver reload",
+	COPY "mv ssl ssl.cmregen-del; mv ssl.cmregen-next ssl; "
+	    "../bin/puppetserver reload"
 };
 
 START_TEST(restore_after_a_finish_that_broke_off_is_the_way_back)
@@ -1375,6 +1427,9 @@ static void
 add_others(TCase *tc)
 {
 	tcase_add_loop_test(tc, prepare_without_l_says_what_to_do, 0, 4);
+	tcase_add_loop_test(tc,
+	    prepare_after_a_finish_that_broke_off_names_finish, 0, 4);
+	tcase_add_test(tc, prepare_l_between_the_two_renames_names_finish);
 	EACH(restore_removes_what_prepare_l_left_and_touches_nothing_else);
 	tcase_add_test(tc, restore_n_of_it_changes_nothing);
 	LOOP(restore_after_a_finish_that_broke_off_is_the_way_back,

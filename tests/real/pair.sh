@@ -127,10 +127,12 @@ layout_webrick()
 {
 	local root=$work/$1/root pre=
 
-	# Without a certificate PE's server does not start. This one would make
-	# a key and a request itself, beside those of the agent's daemon.
-	[ "$1" = mom ] ||
-	    pre="ExecStartPre=/usr/bin/test -s $ssl/certs/$node.pem"
+	# Without a certificate PE's server does not start, but takes as long to
+	# fail as its JVM to come up: 19 s for that of 7 on two idle cores. This
+	# one would make a key and a request itself, beside those of the agent's
+	# daemon, and one of the two keys would not match.
+	[ "$1" = mom ] || pre="ExecStartPre=/usr/bin/timeout 19 \
+	    /bin/sh -c 'until test -s $ssl/certs/$node.pem; do sleep 1; done'"
 
 	sed -i 's/body\.encode!(charset)/body = body.encode(charset)/' \
 	    "$root/usr/lib/ruby/vendor_ruby/puppet/network/http/response.rb"
