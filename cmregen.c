@@ -885,9 +885,9 @@ descend(int at, const char *path, char *name)
 			next = dir_open(fd, name);
 			(void)close(fd);	/* only read */
 			fd = next;
+			if (next == -1)
+				break;
 		}
-		if (fd == -1)
-			break;
 		if (n >= NAME_SIZE || strncmp(path, "..", n) == 0) {
 			(void)close(fd);	/* only read */
 			errno = n >= NAME_SIZE ? ENAMETOOLONG : EINVAL;

@@ -271,10 +271,6 @@ clean_judge(struct mom *m, struct child *c, int status)
 		    "CA; there was no certificate to revoke" : "its "
 		    "certificate is revoked and removed from the CA");
 		if (request)
-			say("if `cmregen node prepare' was already run, that "
-			    "was its request: run `cmregen node restore' "
-			    "there first");
-		if (request)
 			say("if `node prepare' was already run there, that "
 			    "was its request: then run `cmregen node restore' "
 			    "first");

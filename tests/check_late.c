@@ -187,6 +187,7 @@ static void
 assert_in_place(void)
 {
 	no_leftover();
+	sh("! find " SSL " ! -user 52001 | grep . >&2");
 	ck_assert_str_ne(id_of(SSL KEY), "000000001");
 	ck_assert_str_eq(id_of(SSL KEY), id_of(SSL CERT));
 	assert_same(get("node/served"), text("%s %.9s\n", id_of(SSL CERT),
@@ -661,8 +662,8 @@ START_TEST(prepare_without_l_says_what_to_do)
 END_TEST
 
 /*
- * Both would leave the server with the old certificate: it has the new one only
- * when finish has told it.
+ * Both would leave the server with the old certificate: only finish tells it
+ * that there is a new one.
  */
 START_TEST(prepare_after_a_finish_that_broke_off_names_finish)
 {
@@ -777,7 +778,8 @@ END_TEST
 START_TEST(restore_below_a_root_removes_it_too)
 {
 	prepared();
-	sh("mkdir -p root/etc/puppetlabs; cp -a node/puppet root/etc/puppetlabs");
+	sh("mkdir -p root/etc/puppetlabs; "
+	    "cp -a node/puppet root/etc/puppetlabs");
 	if (_i == 1)
 		sh("cd root/etc/puppetlabs/puppet; " COPY);
 	assert_status(program("node", "restore", "-r", path("root"), NULL),
@@ -1484,8 +1486,8 @@ add_steps(TCase *tc)
 	    a_catalog_that_cannot_be_removed_brings_the_old_ssl_back);
 	tcase_add_test(tc, a_stale_backup_is_back_when_it_is_undone);
 	tcase_add_test(tc, a_run_in_progress_that_does_not_end_is_undone);
-	tcase_add_loop_test(tc, a_service_that_the_undo_cannot_start_is_3_by_name,
-	    0, 3);
+	tcase_add_loop_test(tc,
+	    a_service_that_the_undo_cannot_start_is_3_by_name, 0, 3);
 	LOOP(a_signal_undoes_it_or_lets_it_come_to_its_end, signal_at);
 	tcase_add_loop_test(tc,
 	    finish_killed_and_run_again_ends_as_if_it_was_not, 0, 2 * CALLS);
