@@ -1257,7 +1257,7 @@ START_TEST(a_service_that_the_undo_cannot_start_is_3_by_name)
 END_TEST
 
 static const char *const signal_at[] = {
-	"parent TERM 1 *cmregen-next*",
+	"parent-after TERM 1 *cmregen-next*",
 	"parent TERM 1 *service pxp-agent",
 	"parent INT 1 *service puppet ensure=stopped",
 	"parent-after HUP 1 *service puppet ensure=stopped",

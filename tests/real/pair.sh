@@ -330,7 +330,7 @@ reset()
 		systemctl stop puppet
 		systemctl kill -s KILL puppet
 		umount /mnt/small $puppetlabs/puppet
-		rm -f /run/cmregen* /run/status /run/long-run
+		rm -f /run/cmregen* /run/status /run/long-*
 		rm -rf $cache_dir/client_data $cache_dir/state/*.lock
 	" 2>/dev/null
 	on mom rm -f /run/autosign
