@@ -16,7 +16,7 @@ WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
     -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Wundef -Wvla
 SOURCES = cmregen.c mom.c node.c
 OBJECTS = cmregen.o mom.o node.o
-SUITES = check_cmregen check_tree check_mom check_node
+SUITES = check_cmregen check_tree check_mom check_node check_late
 CHECKLIBS = -lcheck -lsubunit -pthread -lrt -lm
 
 all: cmregen
@@ -70,7 +70,7 @@ check: cmregen
 	    tests/fixture.c tests/build/program.a $(CHECKLIBS) || exit 1; done
 	sh tests/check_usage ./cmregen
 	for s in $(SUITES); do \
-	    { TESTS=$$PWD/tests tests/build/$$s >tests/build/$$s.log 2>&1 && \
+	    { TESTS=$$PWD/tests CK_MAX_MSG_SIZE=65536 tests/build/$$s >tests/build/$$s.log 2>&1 && \
 	    echo 0 >tests/build/$$s.rc || echo 1 >tests/build/$$s.rc; } & \
 	    done; wait; bad=0; for s in $(SUITES); do \
 	    cat tests/build/$$s.log; \

@@ -26,7 +26,8 @@ enum {
 	RETRY = 5000,			/* between two agent runs */
 	MOMENT = 3000,			/* one that dies at once is dead */
 	PREPARE_WAIT = 120,		/* seconds, where -w is not given */
-	FINISH_WAIT = 300
+	FINISH_WAIT = 300,
+	JUDGED = 2			/* seconds from fetched to judged */
 };
 
 static const char *const service_name[SERVICES] = {
@@ -75,6 +76,7 @@ struct node {
 	int down;			/* and those that do not */
 	int lost;			/* whose answer to a stop is unknown */
 	int resumed;			/* a run before this one broke off */
+	int exchanging;			/* and it was a finish after -l */
 	enum begin begin;
 	int made;			/* the backup is of this run */
 	int replace;			/* one that is there may be replaced */
@@ -83,7 +85,7 @@ struct node {
 	int swapped;			/* the other ssl is in its place */
 	int served;			/* services were told of it */
 	int unclean;			/* the MoM has the old certificate */
-	int dead;			/* services that undo could not start */
+	int dead;			/* those that undo could not start */
 	int absent;			/* there was no ssl */
 	int signed_already;		/* autosigning */
 	char fingerprint[FINGERPRINT_SIZE];
@@ -442,7 +444,7 @@ inside(int at, const struct stat *what)
 		if (fd == -1 || fstat(fd, &st) == -1)
 			rc = -1;
 		else if (st.st_dev == last.st_dev && st.st_ino == last.st_ino)
-			break;			/* the root is its own parent */
+			break;			/* root is its own parent */
 	}
 	if (fd != -1)
 		(void)close(fd);		/* only read */
@@ -617,6 +619,7 @@ records_take(struct node *n)
 	int i;
 
 	n->resumed = text[0] != '\0';
+	n->exchanging = strstr(text, "exchanging\n") != NULL;
 	for (p = text; p != NULL; p = strchr(p, '\n')) {
 		p += *p == '\n';
 		for (i = 0; i < SERVICES; i++) {
@@ -1408,6 +1411,24 @@ prepare_run(struct node *n, const struct step *s, int first, int count)
 	return steps_run(n, s, first, count, "prepare");
 }
 
+/* Decides where to begin, past what `prepare -l' and finish have left. */
+static int
+prepare_check(struct node *n)
+{
+	int next;
+
+	next = name_exists(n->at, n->next);
+	if (next == 1)
+		return complainx("`cmregen node prepare -l' has begun a "
+		    "regeneration: go on with `cmregen node finish', or give "
+		    "it up with `cmregen node restore'");
+	n->begin = next == 0 ? begin(n) : REFUSE;
+	if (n->begin > STOP && n->begin != REFUSE && n->exchanging)
+		return complainx("a `cmregen node finish' broke off: run it "
+		    "again");
+	return n->begin == REFUSE ? -1 : 0;
+}
+
 static int
 prepare(struct node *n)
 {
@@ -1428,13 +1449,7 @@ prepare(struct node *n)
 	const int count = sizeof step / sizeof step[0];
 	int i;
 
-	i = name_exists(n->at, n->next);
-	if (i == 1)
-		(void)complainx("`cmregen node prepare -l' has begun a "
-		    "regeneration: go on with `cmregen node finish', or give "
-		    "it up with `cmregen node restore'");
-	n->begin = i == 0 ? begin(n) : REFUSE;
-	if (n->begin == REFUSE)
+	if (prepare_check(n) == -1)
 		return NOT_DONE;
 	i = first[n->begin];
 	if (n->begin == START && request_look(n) == 0)
@@ -1458,8 +1473,9 @@ prepare(struct node *n)
 
 /*
  * Has puppet work on the directory: make key and request and submit it, or
- * fetch the certificate.  Below 6 one agent run does either; it is ended once
- * the certificate is there, before it has a catalog.  Returns its exit status.
+ * fetch the certificate.  Below 6 one agent run does either; it is ended when
+ * the certificate is there and the agent has had the time to say that it does
+ * not fit the key.  Returns its exit status.
  */
 static int
 late_call(struct node *n, const char *verb, struct child *c)
@@ -1474,6 +1490,7 @@ late_call(struct node *n, const char *verb, struct child *c)
 		"--ssldir", ssldir, "--statedir", state, NULL
 	};
 	static const char *argv[sizeof agent / sizeof agent[0]];
+	long since;
 	int major;
 
 	memset(c, 0, sizeof *c);
@@ -1491,32 +1508,57 @@ late_call(struct node *n, const char *verb, struct child *c)
 	}
 	if (child_start(c, argv) == -1)
 		return -1;
-	while (!child_ended(c) && !interrupted() && (major >= 6 || pem_look(n,
-	    n->next, n->cert, "CERTIFICATE") != 1))
-		nap(TICK);
+	for (since = -1; !child_ended(c) && !interrupted(); nap(TICK)) {
+		if (since == -1 && major < 6 && pem_look(n, n->next, n->cert,
+		    "CERTIFICATE") == 1)
+			since = seconds();
+		if (since != -1 && seconds() - since >= JUDGED)
+			break;
+	}
 	child_stop(c);
 	return child_status(c);
 }
 
-/* Whether puppet said that the MoM still has the old certificate. */
+/* Whether the certificate in next is the one that ssl has. */
+static int
+late_old(struct node *n)
+{
+	char path[PATH_SIZE];
+	ssize_t a, b;
+
+	(void)format(path, sizeof path, "%s/%s", n->next, n->cert);
+	a = file_read(n->at, path, text, sizeof text);
+	(void)format(path, sizeof path, "%s/%s", n->ssl, n->cert);
+	b = file_read(n->at, path, other, sizeof other);
+	return a > 0 && a == b && memcmp(text, other, (size_t)a) == 0;
+}
+
+static int
+late_key(struct node *n)
+{
+	char path[PATH_SIZE];
+
+	(void)format(path, sizeof path, "%s/%s", n->next, n->key);
+	return file_read(n->at, path, text, sizeof text) > 0;
+}
+
+/*
+ * Whether the certificate that the MoM has is the old one, or another that
+ * does not fit the new key.
+ */
 static int
 late_refused(struct node *n, struct child *c)
 {
 	int refused;
 
-	refused = 0;
+	refused = late_old(n);
 	child_rewind(c);
-	while (child_line(c, line, sizeof line) == 1)
+	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
 		if (strstr(line, "already has a signed certificate") != NULL ||
 		    strstr(line, "conflict on the server") != NULL ||
 		    strstr(line, "does not match") != NULL)
 			refused = 1;
-	if (!refused)
-		return 0;
-	(void)complainx("the MoM refuses the request, since it still has the "
-	    "old certificate: run `cmregen mom clean %s' there, then this "
-	    "again", n->certname);
-	return 1;
+	return refused;
 }
 
 /* The directory that puppet works in looks like ssl, but is empty. */
@@ -1557,13 +1599,18 @@ late_make(struct node *n)
 		return -1;
 	busy("having puppet make key and request in %s", n->next);
 	(void)late_call(n, "submit_request", &c);
+	n->unclean = late_refused(n, &c);
 	rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
 	n->signed_already = rc == 1;
 	if (rc == 0)
 		rc = pem_look(n, n->next, n->request, "CERTIFICATE REQUEST");
 	if (interrupted())
 		rc = complainx("interrupted");
-	else if (late_refused(n, &c) || rc != 1) {
+	else if (n->unclean)
+		rc = complainx("the MoM refuses the request, since it still "
+		    "has the old certificate: run `cmregen mom clean %s' "
+		    "there, then this again", n->certname);
+	else if (rc != 1) {
 		rc = complainx("there is no request that the MoM has taken");
 		child_show(&c);
 	} else if (n->o->verbose)
@@ -1582,12 +1629,19 @@ late_prepare(struct node *n)
 	if (n->begin == REFUSE)
 		return NOT_DONE;
 	if (n->begin > STOP) {
-		(void)complainx("a `cmregen node prepare' without -l has "
-		    "begun: run that again");
+		(void)complainx(n->exchanging || name_exists(n->at, n->next) ==
+		    1 ? "a `cmregen node finish' broke off: run it again" :
+		    "a `cmregen node prepare' without -l has begun: run that "
+		    "again");
 		return NOT_DONE;
 	}
-	there = pem_look(n, n->next, n->request, "CERTIFICATE REQUEST");
-	if (there == -1)
+	there = late_old(n) ? 0 : pem_look(n, n->next, n->cert, "CERTIFICATE");
+	n->signed_already = there == 1;
+	if (there == 0)
+		there = pem_look(n, n->next, n->request,
+		    "CERTIFICATE REQUEST");
+	if (there == -1 || (!n->o->dry && (tree_remove(n->at, n->del) == -1 ||
+	    tree_remove(n->at, n->state) == -1)))
 		return NOT_DONE;
 	if (n->o->dry && !there) {
 		(void)late_call(n, "submit_request", &c);
@@ -1595,8 +1649,10 @@ late_prepare(struct node *n)
 		    "FINGERPRINT");
 	} else if (!there && late_make(n) == -1) {
 		hold();
-		note("a request of %s may be left on the MoM: `cmregen mom "
-		    "clean %s' removes it", n->certname, n->certname);
+		if (!n->unclean)
+			note("a request of %s may be left on the MoM: "
+			    "`cmregen mom clean %s' removes it", n->certname,
+			    n->certname);
 		if (discard(n->at, n->next, n->del) == -1 ||
 		    tree_remove(n->at, n->state) == -1)
 			return standing(n, "prepare -l");
@@ -1690,7 +1746,7 @@ agent_loop(struct node *n)
 	long since;
 
 	for (since = seconds(); ; nap(RETRY)) {
-		if (runs_wait(n) == -1)
+		if (interrupted() || runs_wait(n) == -1)
 			return AGAIN;
 		busy("running Puppet");
 		result = agent_run(n);
@@ -1767,6 +1823,8 @@ late_fetch(struct node *n)
 	int rc;
 
 	for (since = seconds(); ; nap(RETRY)) {
+		if (n->o->dry)
+			say("# wait until the request is signed");
 		busy("fetching the certificate: sign the request on the MoM");
 		(void)late_call(n, "download_cert", &c);
 		rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
@@ -1775,7 +1833,17 @@ late_fetch(struct node *n)
 			break;
 		child_close(&c);
 	}
-	(void)tree_remove(n->at, n->state);	/* it has complained */
+	if (!n->o->dry)
+		(void)tree_remove(n->at, n->state);	/* it complains */
+	if (!n->o->dry && !interrupted() && rc == 1 && (late_refused(n, &c) ||
+	    !late_key(n))) {
+		(void)complainx("the MoM's certificate of %s does not belong "
+		    "to the key in %s: run `cmregen node restore' here, "
+		    "`cmregen mom clean %s' there, and begin again",
+		    n->certname, n->next, n->certname);
+		child_close(&c);
+		return NOT_DONE;
+	}
 	if (rc == 1 || n->o->dry) {
 		child_close(&c);
 		return DONE;
@@ -1802,7 +1870,7 @@ late_stop_act(struct node *n)
 {
 	int i;
 
-	if (lock_add(&n->lock, "stopping") == -1)
+	if (lock_add(&n->lock, "exchanging") == -1)
 		return -1;
 	if (running_find(n) == -1)
 		return -1;
@@ -1838,20 +1906,27 @@ late_swap_undo(struct node *n)
 	return aside_undo(n);
 }
 
+/* The program beside puppet.  One that is cut does not exist. */
+static const char *
+server_program(const struct node *n)
+{
+	static char program[PATH_SIZE];
+	size_t dir;
+
+	dir = (size_t)(strrchr(n->o->puppet, '/') - n->o->puppet);
+	(void)format(program, sizeof program, "%s", n->o->puppet);
+	(void)format(program + dir, sizeof program - dir, "/puppetserver");
+	return program;
+}
+
 /* The server takes the certificate by a reload; where that fails, anew. */
 static int
 reload(struct node *n)
 {
-	static char program[PATH_SIZE];
-	const char *const argv[] = { program, "reload", NULL };
+	const char *const argv[] = { server_program(n), "reload", NULL };
 	struct child c;
-	size_t dir;
 	int rc;
 
-	dir = (size_t)(strrchr(n->o->puppet, '/') - n->o->puppet);
-	if (format(program, sizeof program, "%s", n->o->puppet) == -1 ||
-	    format(program + dir, sizeof program - dir, "/puppetserver") == -1)
-		return complainx("%s: too long", n->o->puppet);
 	rc = child_start(&c, argv) == 0 && child_wait(&c) == 0 ? 0 : -1;
 	if (rc == -1 || n->o->verbose)
 		child_show(&c);
@@ -1897,14 +1972,17 @@ late_stop_undo(struct node *n)
 static int
 late_end_act(struct node *n)
 {
-	return discard(n->at, n->old, n->del) |
-	    tree_remove(n->bat, n->stale) | lock_forget(&n->lock);
+	int rc;
+
+	rc = tree_remove(n->bat, n->stale);
+	return discard(n->at, n->old, n->del) | rc | lock_forget(&n->lock);
 }
 
 static void
 late_stop_show(struct node *n)
 {
 	services_show(n, PUPPET, "ensure=stopped");
+	say("# wait until no Puppet run is in progress: %s", n->run_lock);
 }
 
 static void
@@ -1918,7 +1996,7 @@ static void
 late_serve_show(struct node *n)
 {
 	if (n->ran & SERVERS)
-		say("puppetserver reload");
+		say("%s reload", server_program(n));
 	services_show(n, n->ran & OTHERS, "ensure=stopped");
 	services_show(n, n->ran & (OTHERS | PUPPET), "ensure=running");
 }
@@ -1975,7 +2053,8 @@ late_finish(struct node *n)
 		return NOT_DONE;
 	if (!next && (!old || n->absent || same(n, n->key) != OTHER ||
 	    same(n, n->cert) != OTHER))
-		return DONE;
+		return !n->o->dry && tree_remove(n->at, n->del) == -1 ?
+		    NOT_DONE : DONE;
 	i = late_begin(n, next, old);
 	if (i == -1)
 		return NOT_DONE;
@@ -2052,7 +2131,8 @@ node_finish(const struct options *o)
 		rc = NOT_DONE;
 	else if (rc == DONE) {
 		if (o->dry) {
-			say("# wait until the request is signed");
+			if (!late)
+				say("# wait until the request is signed");
 			say("%s agent --test", o->puppet);
 			say("# then, of these, start what is enabled:");
 			services_show(n, ALL, "ensure=running");

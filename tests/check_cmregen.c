@@ -776,6 +776,7 @@ child_sees(const struct options *o)
 START_TEST(a_child_gets_a_fixed_world)
 {
 	const struct run *r;
+	const char *ignored;
 	int fd;
 
 	ck_assert_int_eq(setenv("RUBYLIB", "/evil", 1), 0);
@@ -802,7 +803,11 @@ START_TEST(a_child_gets_a_fixed_world)
 	assert_has(r->err, "in: ended");
 	assert_has(r->err, "0 -> /dev/null");
 	assert_has(r->err, "SigBlk:\t0000000000000000");
-	assert_has(r->err, "SigIgn:\t0000000000200000");	/* SIGTTOU */
+	ignored = strstr(r->err, "SigIgn:\t");
+	ck_assert_ptr_nonnull(ignored);
+	/* SIGTTOU; from 32 on they are the C library's own */
+	ck_assert_uint_eq(strtoull(ignored + 8, NULL, 16) & 0x7fffffff,
+	    0x00200000);
 }
 END_TEST
 
