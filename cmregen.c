@@ -1490,6 +1490,20 @@ pem_mark(const char *p, const char *word, const char *label,
 	return p;
 }
 
+/* Decodes the first block of that label.  Returns its bytes, or -1. */
+static long
+pem_decode(const char *text, const char *label, unsigned char der[TEXT_SIZE])
+{
+	const char *begin, *end, *rest;
+
+	if (pem_mark(text, "BEGIN", label, &begin) == NULL)
+		return -1;
+	end = pem_mark(begin, "END", label, &rest);
+	if (end == NULL || end - begin > TEXT_SIZE)
+		return -1;
+	return base64(begin, end, der);
+}
+
 int
 pem_fingerprint(const char *text, const char *label,
     char out[FINGERPRINT_SIZE])
@@ -1497,16 +1511,10 @@ pem_fingerprint(const char *text, const char *label,
 	static const char digits[] = "0123456789ABCDEF";
 	static unsigned char der[TEXT_SIZE];
 	unsigned char digest[32];
-	const char *begin, *end, *rest;
 	long n;
 	int i;
 
-	if (pem_mark(text, "BEGIN", label, &begin) == NULL)
-		return -1;
-	end = pem_mark(begin, "END", label, &rest);
-	if (end == NULL || (size_t)(end - begin) > sizeof der)
-		return -1;
-	n = base64(begin, end, der);
+	n = pem_decode(text, label, der);
 	if (n == -1)
 		return -1;
 	sha256(der, (size_t)n, digest);
@@ -1515,6 +1523,57 @@ pem_fingerprint(const char *text, const char *label,
 		*out++ = digits[digest[i] & 15];
 		*out++ = i < 31 ? ':' : '\0';
 	}
+	return 0;
+}
+
+/*
+ * Finds what of a private key is public: the modulus behind the version of an
+ * RSA key (RFC 8017, A.1.2), also inside PKCS #8, or the point in the [1] of
+ * an EC key (RFC 5915, section 3).  Returns NULL where it is neither.
+ */
+static const unsigned char *
+key_public(const unsigned char *der, long size, long *len)
+{
+	const unsigned char *p;
+
+	for (p = der; p + 8 < der + size; p++) {
+		if (memcmp(p, "\2\1\0\2\202", 5) == 0) {
+			*len = p[5] << 8 | p[6];
+			p += 7;
+		} else if (memcmp(p, "\2\1\0\2\201", 5) == 0) {
+			*len = p[5];
+			p += 6;
+		} else if (p[0] == 0xa1 && p[2] == 3 && p[4] == 0 &&
+		    p[5] == 4 && p[1] == p[3] + 2) {
+			*len = p[3] - 1;
+			p += 5;
+		} else
+			continue;
+		return p + *len <= der + size && *len > 32 ? p : NULL;
+	}
+	return NULL;
+}
+
+int
+pem_of_key(const char *key, const char *text, const char *label)
+{
+	static const char *const form[] = {
+		"RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"
+	};
+	static unsigned char private[TEXT_SIZE], der[TEXT_SIZE];
+	const unsigned char *p;
+	long n, size, len, i;
+
+	n = -1;
+	for (i = 0; i < 3 && n == -1; i++)
+		n = pem_decode(key, form[i], private);
+	size = pem_decode(text, label, der);
+	p = n == -1 ? NULL : key_public(private, n, &len);
+	if (p == NULL || size == -1)
+		return -1;
+	for (i = 0; i + len <= size; i++)
+		if (memcmp(der + i, p, (size_t)len) == 0)
+			return 1;
 	return 0;
 }
 

@@ -311,6 +311,13 @@ int	certname_ok(const char *);
  */
 int	pem_fingerprint(const char *, const char *, char [FINGERPRINT_SIZE]);
 
+/*
+ * Whether a PEM block of that label in the text (the second argument) carries
+ * the public half of the private key in the first: 1, 0, or -1, unreported,
+ * where that cannot be told: no block, or a key that is neither RSA nor EC.
+ */
+int	pem_of_key(const char *, const char *, const char *);
+
 /* SHA-256 of that many bytes, into 32. */
 void	sha256(const unsigned char *, size_t, unsigned char [32]);
 

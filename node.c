@@ -23,6 +23,7 @@ enum {
 	SERVERS = 1 << 1 | 1 << 2,
 	OTHERS = 1 << 3 | 1 << 4,
 	TICK = 100,			/* milliseconds between two looks */
+	SETTLE = 5,			/* such looks, at a new request */
 	RETRY = 5000,			/* between two agent runs */
 	MOMENT = 3000,			/* one that dies at once is dead */
 	PREPARE_WAIT = 120,		/* seconds, where -w is not given */
@@ -1192,6 +1193,28 @@ start_show(struct node *n)
 
 /* Step 8: the request, or the certificate. */
 
+/*
+ * Below 6 an agent takes a request of its name that is on the CA for its own,
+ * whoever put it there: signed, it would give somebody else a certificate.
+ * Returns 1 where the request is of the key in the same directory, or where
+ * that cannot be told, else -1.
+ */
+static int
+request_own(struct node *n, const char *dir)
+{
+	char path[PATH_SIZE];
+
+	if (format(path, sizeof path, "%s/%s", dir, n->key) == -1 ||
+	    file_read(n->at, path, other, sizeof other) == -1)
+		return complain("read the key in %s", dir);
+	if (pem_of_key(other, text, "CERTIFICATE REQUEST") != 0)
+		return 1;
+	n->unclean = 1;
+	return complainx("the request in %s is not of the key there: another "
+	    "one of this name was on the CA; find out whose, run `cmregen mom "
+	    "clean %s' on the MoM, then this again", dir, n->certname);
+}
+
 /* Returns 1 when there is something to hand on, 0, or -1. */
 static int
 request_look(struct node *n)
@@ -1209,7 +1232,8 @@ request_look(struct node *n)
 		n->signed_already = 1;
 		return rc;
 	}
-	return pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST");
+	rc = pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST");
+	return rc == 1 ? request_own(n, n->ssl) : rc;
 }
 
 static void
@@ -1233,6 +1257,23 @@ hand_off(struct node *n)
 	say_next(n->o, text, "node finish", "");
 }
 
+/*
+ * Where the CA signs by itself the certificate follows the request at once,
+ * and the next command is another.  Returns as request_look.
+ */
+static int
+request_settle(struct node *n)
+{
+	int rc, i;
+
+	rc = 1;
+	for (i = 0; i < SETTLE && rc == 1 && !n->signed_already; i++) {
+		nap(TICK);
+		rc = request_look(n);
+	}
+	return rc;
+}
+
 static int
 request_act(struct node *n)
 {
@@ -1241,11 +1282,12 @@ request_act(struct node *n)
 
 	for (since = seconds(); ; nap(TICK)) {
 		rc = request_look(n);
+		if (rc == 1 && !n->signed_already)
+			rc = request_settle(n);
 		if (rc != 0)
 			break;
 		for (i = 0; i < SERVICES; i++)
-			(void)service_take(n, i, "ensure=running",
-			    &n->down);
+			(void)service_take(n, i, "ensure=running", &n->down);
 		if (n->down & PUPPET)
 			return complainx("without the service puppet there "
 			    "will be no request");
@@ -1613,7 +1655,9 @@ late_make(struct node *n)
 	else if (rc != 1) {
 		rc = complainx("there is no request that the MoM has taken");
 		child_show(&c);
-	} else if (n->o->verbose)
+	} else if (!n->signed_already && request_own(n, n->next) == -1)
+		rc = -1;
+	else if (n->o->verbose)
 		child_show(&c);
 	child_close(&c);
 	return rc == 1 ? tree_remove(n->at, n->state) : -1;
@@ -2075,7 +2119,7 @@ late_finish(struct node *n)
 static int
 finish_unsigned(struct node *n)
 {
-	(void)complainx("the request of %s is not signed", n->certname);
+	(void)complainx("there is no certificate of %s yet", n->certname);
 	if (pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST") == 1)
 		hand_off(n);
 	return NOT_DONE;
@@ -2090,14 +2134,13 @@ finish_run(struct node *n)
 
 	result = agent_loop(n);
 	cert = same(n, n->cert);
-	if (cert == NONE && !interrupted() && result == UNSIGNED)
+	if (cert == NONE && !interrupted() &&
+	    (result == UNSIGNED || result == AGAIN))
 		return finish_unsigned(n);
 	if (cert == SAME)
 		(void)complainx("the certificate is still the old one: run "
 		    "`cmregen mom clean %s' on the MoM, then `cmregen node "
 		    "prepare' here", n->certname);
-	if (cert == NONE && result == AGAIN && !interrupted())
-		return NOT_DONE;
 	down = cert == OTHER ? services_enabled(n) : 0;
 	if (down != 0)
 		(void)complainx("not running: %s", service_names(down));

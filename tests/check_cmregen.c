@@ -18,6 +18,7 @@
 
 #include "../cmregen.h"
 #include "fixture.h"
+#include "keys.h"
 
 static int (*body)(const struct options *);	/* what a command does */
 
@@ -1457,6 +1458,23 @@ START_TEST(puppet_major_takes_nothing_else_for_a_version)
 }
 END_TEST
 
+START_TEST(a_request_is_of_its_key_alone)
+{
+	size_t i, j;
+
+	for (i = 0; i < sizeof(pair) / sizeof(pair[0]); i++)
+		for (j = 0; j < sizeof(pair) / sizeof(pair[0]); j++)
+			ck_assert_int_eq(pem_of_key(pair[i].key,
+			    pair[j].request, "CERTIFICATE REQUEST"), i == j);
+	ck_assert_int_eq(pem_of_key("no key\n", pair[0].request,
+	    "CERTIFICATE REQUEST"), -1);
+	ck_assert_int_eq(pem_of_key(pair[0].key, "no request\n",
+	    "CERTIFICATE REQUEST"), -1);
+	ck_assert_int_eq(pem_of_key(pair[0].request, pair[0].request,
+	    "CERTIFICATE REQUEST"), -1);
+}
+END_TEST
+
 START_TEST(number_takes_digits_alone)
 {
 	ck_assert_int_eq(number_read("0"), 0);
@@ -1847,6 +1865,7 @@ add_names(TCase *tc)
 	LOOP(tc, settings_are_found_in_any_output, harmless_faults);
 	tcase_add_test(tc, puppet_major_is_the_first_number);
 	LOOP(tc, puppet_major_takes_nothing_else_for_a_version, versionless);
+	tcase_add_test(tc, a_request_is_of_its_key_alone);
 	tcase_add_test(tc, number_takes_digits_alone);
 	tcase_add_test(tc, certname_ok_takes_a_certname);
 	tcase_add_test(tc, certname_ok_takes_nothing_else);

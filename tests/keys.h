@@ -1,0 +1,99 @@
+/*
+ * keys.h: private keys as Puppet writes them, and a request of each, for the
+ * tests alone.  Made by openssl; nobody uses them.
+ */
+#ifndef KEYS_H
+#define KEYS_H
+
+static const struct {
+	const char *key, *request;
+} pair[] = {
+	{
+		"-----BEGIN RSA PRIVATE KEY-----\n"
+		"MIIEowIBAAKCAQEAsA8o6Td9Gsw8/P1nd4x1zggMeiGDKYOuQ7/Vc8Tc73bBdV0p\n"
+		"TJ/e/rSovFardf2NFwMOF77JnuPnw6fcZFam7r3kIGnja0FgJmXlee8RYE2oOCWg\n"
+		"Mez581TMj0JuYN1Kc8AozAnmMJjmK4LoCEddqI4fEQ+zzAYge5jKK60jhgClNcDn\n"
+		"6jDoMWtRfTbgGjrSkB+BxCmO3Y48Xr3/vPAE9nJk/EEG8QyXCBY4FbSYfYOy2d9a\n"
+		"NNg237yLlds+EzinTGgF8K5u9bSuXVQqdyAdwJHYsQ1Pu3Pzy1us83hFnbgT0eih\n"
+		"m3SaeRNIOj1RB9or4qa7AYXV1E5PVAv8ccKUVwIDAQABAoIBAAHSRlQTVOIAFulv\n"
+		"HbDo7RcSkj55NkgpqpXc2DJ4aOi5S8sRCapXRRFRgSVhqChyVRFV4MFyIdfY977Y\n"
+		"b7lCBDwYDtIfBlFHvdzn1PXr+TwL0Z+zE/MwRm20BOG+iDHMWEbWSBXETHNYQZlV\n"
+		"o1zikB98SOn+RZfowFFHBWBqTCHIv4INn0S5LADgXLM/iNuTpIKcexemQDqe7IVN\n"
+		"jIY17QXlGhFx3X9OPWM9BbaYH+rSTugXLBsfwUuB5drBciDZy50xNO3Xf9OEHVRt\n"
+		"tr0Tkbp2iaJw8i85HGLk6Rn4/DRLCKbj6gJ3Z1eVYmCdyS+M/N78kLnyzlO8WBoO\n"
+		"aM1HSXECgYEA69aWXUMaypTzSzSY7q3LhRj8etqUhEtt80Yn9JyMzsfLW4402psC\n"
+		"uOA3jRWN0SnKmbPiOphG9oNBuT9wUre1jxuqzRRW34ox0q4UzsQkp6VsNY4uxmsC\n"
+		"Ikb8uRQPIxXGUs/pSTJV7aTjdyJsEjMzuwshRMUEX1bWg1kKzvdYu6UCgYEAvxxJ\n"
+		"ARUsfwJHGU9TJFrgi0r2lZbDJvAWCZOmuOeUlifPEwpkK+TdDSw++CwDF8Wq2lHC\n"
+		"JYp++CTnDP5T7kQhgMj41YneGr3YoJOq59xmY/hPImOYEe9Lc+AC0xE3+4j8uXwe\n"
+		"uO1+pyuC5jzCN4eO3xrxjvZzxBE571JpEOZeP0sCgYEA52w9ROsygRRE4cmNQLl+\n"
+		"eu8X4p5XGrLCA/UWBC0S516bKQ6UwudVdoFfQayi61stGkKwfnsrN395oQSlfiYT\n"
+		"nYiyxGdvEBCV730voe5LYc8sLimFsOMUxvoNyLfsWqtlX6Hx9AfW1kn1g9RdZEam\n"
+		"PqcfUFJchgm6mk1oE8wYYJkCgYAmUTGB+hDV1ksTFAiDfYUP6JPQIk42fGSuvt/q\n"
+		"quPrx0eJdcfn1RdNENX/RDPKjGNZKpNWm5IhhqScwlFpsFdXTvQ1PFM/4ViRuYnG\n"
+		"uzX8TUjwiC9xSR1DumJWl1k2IZ0qQ2yVf2ipc9vm9b+rCo7mxKwyEc/cO+f1x/ww\n"
+		"2z+CSQKBgC4kVSJIcfLD8y/GDaboDkYSj7VdmDuCCis068vMCxmxvMrKlxH4K9E6\n"
+		"dOHHS0pNsunRFH3aybfZCks49uYYE9BvDEZnSNwfYQGpqd3qB6duX9CdndWHW0xn\n"
+		"7oOw7B7IN+o/dP+BdNUsEA00T/yhTMxhfzQNFb5YLw69eTWghjnL\n"
+		"-----END RSA PRIVATE KEY-----\n",
+		"-----BEGIN CERTIFICATE REQUEST-----\n"
+		"MIICXzCCAUcCAQAwGjEYMBYGA1UEAwwPY20xLmV4YW1wbGUuY29tMIIBIjANBgkq\n"
+		"hkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAsA8o6Td9Gsw8/P1nd4x1zggMeiGDKYOu\n"
+		"Q7/Vc8Tc73bBdV0pTJ/e/rSovFardf2NFwMOF77JnuPnw6fcZFam7r3kIGnja0Fg\n"
+		"JmXlee8RYE2oOCWgMez581TMj0JuYN1Kc8AozAnmMJjmK4LoCEddqI4fEQ+zzAYg\n"
+		"e5jKK60jhgClNcDn6jDoMWtRfTbgGjrSkB+BxCmO3Y48Xr3/vPAE9nJk/EEG8QyX\n"
+		"CBY4FbSYfYOy2d9aNNg237yLlds+EzinTGgF8K5u9bSuXVQqdyAdwJHYsQ1Pu3Pz\n"
+		"y1us83hFnbgT0eihm3SaeRNIOj1RB9or4qa7AYXV1E5PVAv8ccKUVwIDAQABoAAw\n"
+		"DQYJKoZIhvcNAQELBQADggEBAILWNeZ+FiI30Jl3dYHmgMsSHT25vCarwgUxYReG\n"
+		"cs4HetBGbIxvZfEZUEYI5kvAAbuAX89s7BzCKQ5rrECfRclPvZt6eidpFrik7kfa\n"
+		"rNDkVK7PPJjt1YSmUXXxpgLn8xPUnyz3YuRiLw8AZLwS+oJXGGS3Z9TZp502th4u\n"
+		"FYDnw/j+S/2XJz/IpPGyNuFg3LtyL4tLOH3Z9z9Kr6wstyn4WXqVmtYdCy5caoas\n"
+		"Oe+cWz5MoskncfD+mVLGrCrIiQawtt23Xbj1DD944A8to4YBjkKEldU5vprll26b\n"
+		"wNJbk3gwTcvQWf0vfFaMKe0rMZtfKIC+JcGeOIvBapFdEXM=\n"
+		"-----END CERTIFICATE REQUEST-----\n"
+	},
+	{
+		"-----BEGIN PRIVATE KEY-----\n"
+		"MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBALXpBmUT7nECuL3t\n"
+		"i176mu+18PzS6xwudJIX1DS9daES996oPIo0Mld8Tvcm/+Geg/W0pYJUDLaPi0BZ\n"
+		"rsT0xaitVAK1nCtL4kT7A/lggtiXtSM3QmQg2PaOop1u1mfXMzOXGWALv4hEmr11\n"
+		"AywwegiE/WNKzq9taSdrXVC9NCIjAgMBAAECgYB2vnHqMSSIqJongJRln3jb2QxC\n"
+		"PPw0HS8C3oMrGjFav6MFuRQrsv7ZlM+HDfIiOPMyxIT1mh/iW7kufFxVPOJ4qz6h\n"
+		"6u1NoksOHWSAuVpeBZgEvRBDk1/iKe3/UjeZK/JMVGYafFJbgHCsnjtWBxE8EBK0\n"
+		"62gLks8QeubkZnH8gQJBANyb9mmcQb0e4eoMyliiHwOIcGakY7AChuaFCpNErOjA\n"
+		"DEXE0glci4I4T3CG97cd7Q7S42PBhmkwIz6QcuQw3nECQQDTF8NIDggOGdGmXGwO\n"
+		"uqVULispJuoJ16vxEqCSbRAyGOlgx1YmsXO04h/Mwu9/tRWKnXXWK6Mrv/leL1I+\n"
+		"FPvTAkAHMK4fUxBxcYg7cJ9HtED+hHvlXIZDPlHXQY7OrfZUv62muHuAApwpalxs\n"
+		"dnmsZjVLvmPa5HvVAdSkPWEBPvaBAkEAoAiy5uykVLRkSeBll6EO+EvsMs2qvv2A\n"
+		"AErj6z69+Y0DWXimKr17gBWykBT1Z3dMtoL7s/vvP5rSHgJ4MlLMOwJAGD/8nEmb\n"
+		"e9xGx1QF0opI9JEJYWQjRaBFPuJHTGaAILut0xjQzPyPJ3eSyVgmw4fiaURyJwls\n"
+		"Ki67x1kfDoQC2g==\n"
+		"-----END PRIVATE KEY-----\n",
+		"-----BEGIN CERTIFICATE REQUEST-----\n"
+		"MIIBWTCBwwIBADAaMRgwFgYDVQQDDA9jbTEuZXhhbXBsZS5jb20wgZ8wDQYJKoZI\n"
+		"hvcNAQEBBQADgY0AMIGJAoGBALXpBmUT7nECuL3ti176mu+18PzS6xwudJIX1DS9\n"
+		"daES996oPIo0Mld8Tvcm/+Geg/W0pYJUDLaPi0BZrsT0xaitVAK1nCtL4kT7A/lg\n"
+		"gtiXtSM3QmQg2PaOop1u1mfXMzOXGWALv4hEmr11AywwegiE/WNKzq9taSdrXVC9\n"
+		"NCIjAgMBAAGgADANBgkqhkiG9w0BAQsFAAOBgQA6vdcIfKwfLQIfZ5JqfufbcYf6\n"
+		"bGVgH565DSU1TR5yw7mxouV1DxcztL0CTqUzv6vdKsjL7XQxydcwf1BxOgLfy0Aw\n"
+		"YSs8P2CpcLhP8Zv6jRAasFW/OHmCcTCP1nlLdyxgy/BA+oCUwHAgONwc5VfA0MDf\n"
+		"ztb9y0NFq6yCqV7xsw==\n"
+		"-----END CERTIFICATE REQUEST-----\n"
+	},
+	{
+		"-----BEGIN EC PRIVATE KEY-----\n"
+		"MHcCAQEEIMwgDfpiyTlUSC0oBuMhO42Ku/u2/bWRIYT+zQ2gpUSpoAoGCCqGSM49\n"
+		"AwEHoUQDQgAEjhO2Kpn61gMBsQgQ9dr21D34GXmJ6s9qLLVHrZeiYzDpnHi2PCj/\n"
+		"xlDvTh6MUa96C2cusjq/dJ63uxucxXqqVQ==\n"
+		"-----END EC PRIVATE KEY-----\n",
+		"-----BEGIN CERTIFICATE REQUEST-----\n"
+		"MIHUMHwCAQAwGjEYMBYGA1UEAwwPY20xLmV4YW1wbGUuY29tMFkwEwYHKoZIzj0C\n"
+		"AQYIKoZIzj0DAQcDQgAEjhO2Kpn61gMBsQgQ9dr21D34GXmJ6s9qLLVHrZeiYzDp\n"
+		"nHi2PCj/xlDvTh6MUa96C2cusjq/dJ63uxucxXqqVaAAMAoGCCqGSM49BAMCA0gA\n"
+		"MEUCIEZJDaD6+408Z7EVE9uZ4rn8ZitDlzQISudMUc4zi4DTAiEAglmZ8YNzjOmW\n"
+		"6o4kNLZB0mco9En67eR2mKjLfeWssHE=\n"
+		"-----END CERTIFICATE REQUEST-----\n"
+	}
+};
+
+#endif
