@@ -355,13 +355,15 @@ request_wait(struct mom *m)
 			return -1;
 		if (m->list.pending)
 			return 0;
-		if (m->list.valid || m->list.revoked)
-			return complainx("the CA has a certificate of %s and "
+		if (m->list.valid || m->list.revoked) {
+			(void)complainx("the CA has a certificate of %s and "
 			    "no request: if it was signed before, or if `mom "
 			    "clean' was run before `node prepare' "
-			    "(autosigning), go on with `cmregen node finish' "
-			    "on %s; else run `cmregen mom clean %s'", h, h,
-			    h);
+			    "(autosigning), go on as below; else run `cmregen "
+			    "mom clean %s'", h, h);
+			say_next(m->o, h, "node finish", "");
+			return -1;
+		}
 		if (interrupted())
 			return complainx("interrupted; nothing was signed");
 		if (seconds() - since >= m->o->wait)

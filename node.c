@@ -23,7 +23,6 @@ enum {
 	SERVERS = 1 << 1 | 1 << 2,
 	OTHERS = 1 << 3 | 1 << 4,
 	TICK = 100,			/* milliseconds between two looks */
-	SETTLE = 5,			/* such looks, at a new request */
 	RETRY = 5000,			/* between two agent runs */
 	MOMENT = 3000,			/* one that dies at once is dead */
 	PREPARE_WAIT = 120,		/* seconds, where -w is not given */
@@ -1257,23 +1256,6 @@ hand_off(struct node *n)
 	say_next(n->o, text, "node finish", "");
 }
 
-/*
- * Where the CA signs by itself the certificate follows the request at once,
- * and the next command is another.  Returns as request_look.
- */
-static int
-request_settle(struct node *n)
-{
-	int rc, i;
-
-	rc = 1;
-	for (i = 0; i < SETTLE && rc == 1 && !n->signed_already; i++) {
-		nap(TICK);
-		rc = request_look(n);
-	}
-	return rc;
-}
-
 static int
 request_act(struct node *n)
 {
@@ -1282,8 +1264,6 @@ request_act(struct node *n)
 
 	for (since = seconds(); ; nap(TICK)) {
 		rc = request_look(n);
-		if (rc == 1 && !n->signed_already)
-			rc = request_settle(n);
 		if (rc != 0)
 			break;
 		for (i = 0; i < SERVICES; i++)
@@ -1489,12 +1469,15 @@ prepare(struct node *n)
 		0, 1, 1, 4, 1
 	};
 	const int count = sizeof step / sizeof step[0];
-	int i;
+	int i, there;
 
 	if (prepare_check(n) == -1)
 		return NOT_DONE;
 	i = first[n->begin];
-	if (n->begin == START && request_look(n) == 0)
+	there = n->begin == START ? request_look(n) : 1;
+	if (there == -1)
+		return NOT_DONE;
+	if (there == 0)
 		i = 1;			/* a puppet that runs makes none */
 	if (!n->o->dry)
 		return prepare_run(n, step, i, count);
