@@ -359,8 +359,8 @@ request_wait(struct mom *m)
 			(void)complainx("the CA has a certificate of %s and "
 			    "no request: if it was signed before, or if `mom "
 			    "clean' was run before `node prepare' "
-			    "(autosigning), go on as below; else run `cmregen "
-			    "mom clean %s'", h, h);
+			    "(autosigning), go on with `node finish', as "
+			    "below; else run `cmregen mom clean %s'", h, h);
 			say_next(m->o, h, "node finish", "");
 			return -1;
 		}
