@@ -9,7 +9,7 @@
 # the same files and serves the same certificate, but starts in a second
 # (light_server): what they test is not the server.
 
-real="regeneration"
+real="regeneration late"
 
 # cm HOST STATUS ARGUMENT...: cmregen on HOST, which must exit with STATUS.
 # What it printed is in $work/out and $work/err.
@@ -103,6 +103,27 @@ s_regeneration()
 	judge_new
 	T=200 on node puppet agent --test
 	[ $? -le 2 ] || fail "the next agent run fails"
+}
+
+# The same without an outage: the server is never stopped.
+s_late()
+{
+	local pid
+
+	cm mom 0 mom clean "$node"
+	pid=$(on node systemctl show -p MainPID pe-puppetserver)
+	cm node 0 node prepare -l
+	next_is "mom sign"
+	same "what is served" "$(served)" "$serial_old"
+	arrived
+	follow 0
+	next_is "node finish"
+	same "what is served" "$(served)" "$serial_old"
+	follow 0
+	judge_new
+	judge_backup
+	[ "$version" = 5 ] || same "pe-puppetserver's process" \
+	    "$(on node systemctl show -p MainPID pe-puppetserver)" "$pid"
 }
 
 s_restore()
@@ -515,7 +536,7 @@ s_alt_names_forbidden()
 	judge_new
 }
 
-scenarios="regeneration restore not_cleaned killed long_run prepare_on_mom
+scenarios="regeneration late restore not_cleaned killed long_run prepare_on_mom
     clean_on_node fingerprint foreign_request sign_waits autosigning
     finish_first disabled not_root disk_full interrupted rescue four_cleans
     server_stopped alt_names_forbidden"
