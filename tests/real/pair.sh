@@ -29,7 +29,7 @@ layout_paths()
 {
 	local root=$1
 
-	grep -rlE '/etc/puppet|/var/(cache|lib)/puppet|puppet_confdir, ' \
+	grep -rlE '/etc/puppet|/var/(cache|lib)/puppet|puppet_confdir, |service puppetserver' \
 	    "$root"/usr/lib/ruby/vendor_ruby/puppet/util/run_mode.rb \
 	    "$root"/usr/lib/ruby/vendor_ruby/puppet/defaults.rb \
 	    "$root"/usr/share/rubygems-integration/all/gems/puppetserver-ca-* \
