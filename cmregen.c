@@ -35,6 +35,8 @@ enum {
 	WAIT_MAX = 604800,	/* seconds that -w takes: a week */
 	BUF_SIZE = 262144,	/* for the bytes of files */
 	SYNC_FILES = 64,	/* from so many files on, one sync pays */
+	NAMES = 16384,		/* of directories that are being walked */
+	LETTERS = 24 * NAMES,	/* of these names */
 	AGAIN = 100		/* tries against a hostile owner */
 };
 
@@ -1936,6 +1938,87 @@ walk_set(struct walk *w, const char *const *skip,
 }
 
 /*
+ * Names wait here to be visited in the order of their inodes, in which a file
+ * system has them together: with 100,000 that is a tenth of the time.  What a
+ * directory has found no room for is visited as it is read.
+ */
+static struct name {
+	uint32_t inode;		/* or what of it fits: it is but an order */
+	uint32_t letter;
+} kept[NAMES];
+
+static char letters[LETTERS];
+static size_t kept_used, letters_used;
+
+/* Leaves an eighth of the room to the directories below. */
+static int
+name_keep(const struct dirent *e, size_t first, size_t letter)
+{
+	size_t n;
+
+	n = strlen(e->d_name) + 1;
+	if (kept_used >= first + (NAMES - first) / 8 * 7 ||
+	    letters_used + n > letter + (LETTERS - letter) / 8 * 7)
+		return 0;
+	memcpy(letters + letters_used, e->d_name, n);
+	kept[kept_used].inode = (uint32_t)e->d_ino;
+	kept[kept_used].letter = (uint32_t)letters_used;
+	kept_used++;
+	letters_used += n;
+	return 1;
+}
+
+static int
+name_order(const void *a, const void *b)
+{
+	const struct name *const x = a, *const y = b;
+
+	return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+static int
+walk_name(struct walk *w, struct link *l, const char *name)
+{
+	l->name = l->as = name;
+	return w->visit(w, l);
+}
+
+/* Visits the names that were kept, and makes room for others. */
+static int
+walk_kept(struct walk *w, struct link *l, size_t first, size_t letter)
+{
+	const size_t end = kept_used;
+	size_t i;
+	int rc, one;
+
+	qsort(kept + first, end - first, sizeof kept[0], name_order);
+	rc = 0;
+	for (i = first; i < end && (rc == 0 || w->removing); i++) {
+		one = walk_name(w, l, letters + kept[i].letter);
+		rc = one != 0 ? one : rc;
+	}
+	kept_used = first;
+	letters_used = letter;
+	return rc;
+}
+
+/* Reads names until there is no room, or no other.  Returns the one unkept. */
+static const struct dirent *
+names_read(struct walk *w, const struct link *l, DIR *d, size_t first,
+    size_t letter)
+{
+	struct dirent *e;
+
+	do {
+		errno = 0;
+		e = readdir(d);
+	} while ((e == NULL && errno == EINTR) || (e != NULL &&
+	    (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+	    skipped(w, l, e->d_name) || name_keep(e, first, letter))));
+	return e;
+}
+
+/*
  * Visits each name in the open directory fd, which is what l names, and closes
  * it.  The two descriptors are those that the visit of a name finds in its
  * link.  Returns what the first visit returned that was not 0.
@@ -1943,10 +2026,11 @@ walk_set(struct walk *w, const char *const *skip,
 static int
 walk_names(struct walk *w, const struct link *l, int fd, int other)
 {
-	struct link name;
-	struct dirent *e;
+	const size_t first = kept_used, letter = letters_used;
+	struct link below = { l, NULL, NULL, fd, other, l->depth + 1 };
+	const struct dirent *e;
 	DIR *d;
-	int rc, one;
+	int rc, error;
 
 	if (l->depth >= TREE_DEPTH) {
 		(void)close(fd);	/* only read */
@@ -1959,27 +2043,16 @@ walk_names(struct walk *w, const struct link *l, int fd, int other)
 		return -1;
 	}
 	rc = 0;
-	for (;;) {
-		errno = 0;
-		e = readdir(d);
-		if (e == NULL && errno == EINTR)
-			continue;
-		if (e == NULL)
-			break;
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0 || skipped(w, l, e->d_name))
-			continue;
-		name.up = l;
-		name.name = name.as = e->d_name;
-		name.s = fd;
-		name.d = other;
-		name.depth = l->depth + 1;
-		one = w->visit(w, &name);
-		rc = one != 0 ? one : rc;
-		if (one != 0 && !w->removing)
-			break;
-	}
-	if (rc == 0 && errno != 0)
+	do {
+		e = names_read(w, l, d, first, letter);
+		error = errno;
+		rc |= walk_kept(w, &below, first, letter);
+		if (e != NULL && (rc == 0 || w->removing) &&
+		    !name_keep(e, first, letter))
+			rc |= walk_name(w, &below, e->d_name);
+	} while (e != NULL && (rc == 0 || w->removing));
+	errno = error;
+	if (rc == 0 && error != 0)
 		rc = broken(l, "read the directory");
 	(void)closedir(d);		/* only read */
 	return rc;
