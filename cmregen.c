@@ -175,39 +175,42 @@ line_erase(void)
 	work.drawn = 0;
 }
 
-/* One write a message, so that those of two processes do not mix. */
+/*
+ * One write a message, so that those of two processes do not mix.  An error of
+ * 0 adds no reason.
+ */
 static int
-emit(int fd, const char *before, const char *after, const char *fmt,
-    va_list ap)
+emit(int fd, int error, const char *fmt, va_list ap)
 {
 	static char text[MESSAGE_SIZE];
 	size_t n, end;
+	int rc, before;
 
+	before = errno;
 	line_erase();
 	end = sizeof text - 1;
-	(void)format(text, end, "%s", before);
+	(void)format(text, end, "%s", fd == STDERR_FILENO ? "cmregen: " : "");
 	n = strlen(text);
 	(void)vformat(text + n, end - n, fmt, ap);
 	n = strlen(text);
-	if (after[0] != '\0')
-		(void)format(text + n, end - n, ": %s", after);
+	if (error != 0)
+		(void)format(text + n, end - n, ": %s", strerror(error));
 	n = strlen(text);
 	harmless(text, n);
 	text[n++] = '\n';
-	return write_all(fd, text, n);
+	rc = write_all(fd, text, n);
+	errno = before;
+	return rc;
 }
 
 int
 complain(const char *fmt, ...)
 {
 	va_list ap;
-	int e;
 
-	e = errno;
 	va_start(ap, fmt);
-	(void)emit(STDERR_FILENO, "cmregen: ", strerror(e), fmt, ap);
+	(void)emit(STDERR_FILENO, errno, fmt, ap);
 	va_end(ap);
-	errno = e;
 	return -1;
 }
 
@@ -215,13 +218,10 @@ int
 complainx(const char *fmt, ...)
 {
 	va_list ap;
-	int e;
 
-	e = errno;
 	va_start(ap, fmt);
-	(void)emit(STDERR_FILENO, "cmregen: ", "", fmt, ap);
+	(void)emit(STDERR_FILENO, 0, fmt, ap);
 	va_end(ap);
-	errno = e;
 	return -1;
 }
 
@@ -229,27 +229,21 @@ void
 note(const char *fmt, ...)
 {
 	va_list ap;
-	int e;
 
-	e = errno;
 	va_start(ap, fmt);
-	(void)emit(STDERR_FILENO, "cmregen: ", "", fmt, ap);
+	(void)emit(STDERR_FILENO, 0, fmt, ap);
 	va_end(ap);
-	errno = e;
 }
 
 void
 say(const char *fmt, ...)
 {
 	va_list ap;
-	int e;
 
-	e = errno;
 	va_start(ap, fmt);
-	if (emit(STDOUT_FILENO, "", "", fmt, ap) == -1)
+	if (emit(STDOUT_FILENO, 0, fmt, ap) == -1)
 		lost = 1;
 	va_end(ap);
-	errno = e;
 }
 
 long
@@ -918,12 +912,14 @@ path_open_below(int at, const char *path, char *name)
 	return fd;
 }
 
-int
-path_open(const char *path, char *name)
+/*
+ * Splits an absolute path at its last component.  Returns 0, or -1 where there
+ * is none to open something by.
+ */
+static int
+path_split(const char *path, char dir[PATH_SIZE], char *name)
 {
-	char dir[PATH_SIZE];
 	size_t n, end;
-	int fd;
 
 	end = strlen(path);
 	while (end > 0 && path[end - 1] == '/')
@@ -931,7 +927,7 @@ path_open(const char *path, char *name)
 	n = end;
 	while (n > 0 && path[n - 1] != '/')
 		n--;
-	if (n == 0 || end == n || end - n >= NAME_SIZE || end >= sizeof dir)
+	if (n == 0 || end == n || end - n >= NAME_SIZE || end >= PATH_SIZE)
 		return complainx("%s: the path of something in a directory is "
 		    "wanted, absolute and not too long", path);
 	memcpy(name, path + n, end - n);
@@ -941,6 +937,17 @@ path_open(const char *path, char *name)
 		    "and ..", path);
 	memcpy(dir, path, n);
 	dir[n] = '\0';
+	return 0;
+}
+
+int
+path_open(const char *path, char *name)
+{
+	char dir[PATH_SIZE];
+	int fd;
+
+	if (path_split(path, dir, name) == -1)
+		return -1;
 	fd = path_dir(dir);
 	return fd == -1 ? complain("open the directory %s", dir) : fd;
 }
@@ -995,6 +1002,27 @@ out:
 		return -1;
 	text[have] = '\0';
 	return (ssize_t)have;
+}
+
+ssize_t
+path_read(const char *path, char *text, size_t size)
+{
+	char dir[PATH_SIZE], name[NAME_SIZE];
+	ssize_t n;
+	int at, e;
+
+	if (path_split(path, dir, name) == -1) {
+		errno = EINVAL;
+		return -1;
+	}
+	at = path_dir(dir);
+	if (at == -1)
+		return -1;
+	n = file_read(at, name, text, size);
+	e = errno;
+	(void)close(at);		/* only read */
+	errno = e;
+	return n;
 }
 
 int
@@ -1327,6 +1355,18 @@ puppet_major(const struct options *o)
 	child_close(&c);
 	quiet();
 	return major;
+}
+
+int
+puppetserver_path(const struct options *o, char program[PATH_SIZE])
+{
+	size_t dir;
+
+	dir = (size_t)(strrchr(o->puppet, '/') - o->puppet);
+	if (format(program, PATH_SIZE, "%s", o->puppet) == -1 ||
+	    format(program + dir, PATH_SIZE - dir, "/puppetserver") == -1)
+		return complainx("%s: too long", o->puppet);
+	return 0;
 }
 
 long
@@ -2681,6 +2721,25 @@ tree_compare(int sat, const char *sname, int dat, const char *dname,
 	link_set(&l, sat, sname, dat, dname);
 	w.difference = difference;
 	return compare_visit(&w, &l);
+}
+
+int
+dir_like(int at, const char *name, const char *model)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (fstatat(at, model, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", model);
+	if (mkdirat(at, name, 0700) == -1)
+		return complain("create %s", name);
+	fd = dir_open(at, name);
+	if (fd == -1)
+		return complain("open %s", name);
+	rc = finish(fd, &st) == -1 ? complain("keep owner and mode of %s for "
+	    "%s", model, name) : 0;
+	(void)close(fd);		/* a directory: nothing to lose */
+	return rc;
 }
 
 int

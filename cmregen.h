@@ -224,6 +224,12 @@ int	file_open(int, const char *);
  */
 ssize_t	file_read(int, const char *, char *, size_t);
 
+/*
+ * Reads a file so that an absolute path names; links on the way to its last
+ * component are followed.  Reports nothing but a path that is none.
+ */
+ssize_t	path_read(const char *, char *, size_t);
+
 /* Whether the name exists in the directory: 1, 0, or -1. */
 int	name_exists(int, const char *);
 
@@ -300,6 +306,12 @@ long	number_read(const char *);
 /* The first number of `puppet --version`, 1 or more, or -1. */
 int	puppet_major(const struct options *);
 
+/*
+ * Puts the path of the program puppetserver, which is beside puppet, into a
+ * buffer of PATH_SIZE.
+ */
+int	puppetserver_path(const struct options *, char [PATH_SIZE]);
+
 /* Whether it is a certname that we take (DESIGN: [a-z0-9._-], 1 to 250). */
 int	certname_ok(const char *);
 
@@ -374,6 +386,12 @@ int	tree_compare(int, const char *, int, const char *, const char *const *,
  * and returns -1.
  */
 int	tree_remove(int, const char *);
+
+/*
+ * Creates an empty directory with owner, group and mode of another one beside
+ * it, the last argument.  On failure it may be there, with another owner.
+ */
+int	dir_like(int, const char *, const char *);
 
 /*
  * The commands.  Each takes the options and returns an exit status, having

@@ -208,16 +208,11 @@ mom_open(struct mom *m, const struct options *o)
 	const struct setting setting[] = {
 		{ "cadir", m->cadir }, { "certname", m->certname }
 	};
-	const char *end;
 
 	memset(m, 0, sizeof *m);
 	m->o = o;
-	end = strrchr(o->puppet, '/');
-	if (format(m->puppetserver, sizeof m->puppetserver, "%s", o->puppet) ==
-	    -1 || format(m->puppetserver + (end - o->puppet),
-	    sizeof m->puppetserver - (size_t)(end - o->puppet),
-	    "/puppetserver") == -1)
-		return complainx("%s: too long", o->puppet);
+	if (puppetserver_path(o, m->puppetserver) == -1)
+		return -1;
 	m->major = puppet_major(o);
 	if (m->major == -1 || settings_ask(o, m->major < 7 ? "master" :
 	    "server", setting, sizeof setting / sizeof setting[0]) == -1)

@@ -174,14 +174,16 @@ service_read(struct node *n, int i)
 
 /*
  * The answer to a stop is on disk before anything is built on it.  Of a
- * service that is down after a run that broke off, nobody knows who stopped
- * it.
+ * service that is down after a run that broke off, or whose answer was lost,
+ * nobody knows who stopped it.
  */
 static int
-service_record(struct node *n, int i)
+service_record(struct node *n, int i, int bad)
 {
 	char record[NAME_SIZE];
 
+	if (bad)
+		n->lost |= 1 << i;
 	if ((n->known & 1 << i) || ((n->resumed || n->lost & 1 << i) &&
 	    !n->service[i].changed))
 		return 0;
@@ -224,11 +226,12 @@ service_take(struct node *n, int i, const char *ensure, int *bad)
 
 /*
  * Has the state of these services asked or changed, all at the same time, and
- * waits for the answers, whatever happens.  Returns those that are not as they
- * should be.
+ * waits for the answers, whatever happens; each is recorded as it comes, where
+ * a function for that is given.  Returns those that are not as they should be.
  */
 static int
-services(struct node *n, int set, const char *ensure)
+services_each(struct node *n, int set, const char *ensure,
+    int (*record)(struct node *, int, int))
 {
 	int i, left, bad;
 
@@ -237,14 +240,24 @@ services(struct node *n, int set, const char *ensure)
 		if (set & 1 << i)
 			(void)service_call(n, i, ensure);
 	for (left = set; left != 0; ) {
-		for (i = 0; i < SERVICES; i++)
-			if ((left & 1 << i) &&
-			    service_take(n, i, ensure, &bad))
-				left &= ~(1 << i);
+		for (i = 0; i < SERVICES; i++) {
+			if (!(left & 1 << i) ||
+			    !service_take(n, i, ensure, &bad))
+				continue;
+			left &= ~(1 << i);
+			if (record != NULL && record(n, i, bad & 1 << i) == -1)
+				bad |= 1 << i;
+		}
 		if (left != 0)
 			nap(1000);
 	}
 	return bad;
+}
+
+static int
+services(struct node *n, int set, const char *ensure)
+{
+	return services_each(n, set, ensure, NULL);
 }
 
 static const char *
@@ -281,19 +294,9 @@ services_show(struct node *n, int set, const char *ensure)
 static pid_t
 lock_holder(const char *path)
 {
-	char name[NAME_SIZE];
-	ssize_t size;
 	long pid;
-	int at;
 
-	if (path[0] == '\0')
-		return 0;
-	at = path_open(path, name);
-	if (at == -1)
-		return 0;
-	size = file_read(at, name, text, sizeof text);
-	(void)close(at);		/* only read */
-	if (size < 1)
+	if (path[0] == '\0' || path_read(path, text, sizeof text) < 1)
 		return 0;
 	text[strcspn(text, " \r\n")] = '\0';
 	pid = number_read(text);
@@ -588,23 +591,16 @@ node_close(struct node *n)
 static int
 disabled_check(const struct node *n)
 {
-	char name[NAME_SIZE];
 	ssize_t len;
-	int at, rc;
 
 	if (n->disabled[0] == '\0')
 		return 0;
-	at = path_open(n->disabled, name);
-	if (at == -1)
-		return -1;
-	rc = name_exists(at, name);
-	len = rc == 1 ? file_read(at, name, text, sizeof text) : -1;
-	(void)close(at);		/* only read */
-	if (rc == 1)
-		return complainx("Puppet is administratively disabled (%s): "
-		    "if it may run, type: %s agent --enable",
-		    len > 0 ? text : n->disabled, n->o->puppet);
-	return rc;
+	len = path_read(n->disabled, text, sizeof text);
+	if (len == -1 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	return complainx("Puppet is administratively disabled (%s): if it may "
+	    "run, type: %s agent --enable", len > 0 ? text : n->disabled,
+	    n->o->puppet);
 }
 
 /*
@@ -659,42 +655,55 @@ lock(struct node *n)
  * Where to begin.
  */
 
-enum same { NONE, SAME, OTHER };	/* as in the backup; NONE: not there */
+enum same { NONE, SAME, OTHER };	/* as another; NONE: not there */
+
+/* Reads a file below a name.  Returns its bytes, or -1 with errno. */
+static ssize_t
+read_below(int at, const char *dir, const char *file, char bytes[TEXT_SIZE])
+{
+	char path[PATH_SIZE];
+
+	if (format(path, sizeof path, "%s/%s", dir, file) == 0)
+		return file_read(at, path, bytes, TEXT_SIZE);
+	errno = ENAMETOOLONG;
+	return -1;
+}
+
+/* How a file below one name compares with that below another, or -1. */
+static int
+alike(int at, const char *dir, int bat, const char *copy, const char *file)
+{
+	ssize_t a, b;
+
+	a = read_below(at, dir, file, text);
+	if (a == -1 && errno == ENOENT)
+		return NONE;
+	if (a == -1)
+		return complain("read %s/%s", dir, file);
+	b = read_below(bat, copy, file, other);
+	if (b == -1 && errno == ENOENT)
+		return OTHER;
+	if (b == -1)
+		return complain("read %s/%s", copy, file);
+	return a == b && memcmp(text, other, (size_t)a) == 0 ? SAME : OTHER;
+}
 
 /* How a file below the ssldir compares with that of the backup. */
 static int
 same(const struct node *n, const char *file)
 {
-	char path[PATH_SIZE];
-	ssize_t a, b;
-
-	if (format(path, sizeof path, "%s/%s", n->ssl, file) == -1)
-		return complainx("%s/%s: too long", n->ssl, file);
-	a = file_read(n->at, path, text, sizeof text);
-	if (a == -1 && errno == ENOENT)
-		return NONE;
-	if (a == -1)
-		return complain("read %s/%s", n->ssldir, file);
-	if (format(path, sizeof path, "%s/%s", n->copy, file) == -1)
-		return complainx("%s/%s: too long", n->copy, file);
-	b = file_read(n->bat, path, other, sizeof other);
-	if (b == -1 && errno == ENOENT)
-		return OTHER;
-	if (b == -1)
-		return complain("read %s/%s", n->path, file);
-	return a == b && memcmp(text, other, (size_t)a) == 0 ? SAME : OTHER;
+	return alike(n->at, n->ssl, n->bat, n->copy, file);
 }
 
-/* A PEM file below ssl, or next: its fingerprint.  Returns 1, 0 or -1. */
+/*
+ * Reads a PEM file below ssl, or next, and takes its fingerprint.  Returns 1;
+ * 0 where there is none, or it is not complete yet; or -1.
+ */
 static int
 pem_look(struct node *n, const char *dir, const char *file, const char *label)
 {
-	char path[PATH_SIZE];
-
-	if (format(path, sizeof path, "%s/%s", dir, file) == -1)
-		return complainx("%s: too long", file);
-	if (file_read(n->at, path, text, sizeof text) == -1)
-		return errno == ENOENT ? 0 : complain("read %s", path);
+	if (read_below(n->at, dir, file, text) == -1)
+		return errno == ENOENT ? 0 : complain("read %s/%s", dir, file);
 	return pem_fingerprint(text, label, n->fingerprint) == 0;
 }
 
@@ -855,6 +864,17 @@ discard(int at, const char *name, const char *del)
 	return rc == 0 ? tree_remove(at, del) : -1;
 }
 
+/* What a run that broke off has left, and nobody needs. */
+static int
+leftovers_remove(struct node *n)
+{
+	int rc;
+
+	rc = tree_remove(n->bat, n->part);
+	rc |= tree_remove(n->bat, n->stale);
+	return rc | tree_remove(n->at, n->del);
+}
+
 /*
  * Step 2: the backup.  A stale one is kept until the end, so that undo can
  * bring it back; only where ssl changes a second time during one run there is
@@ -931,27 +951,9 @@ copy_show(struct node *n)
 static int
 stop_some(struct node *n, int set)
 {
-	int i, bad, left, rc;
-
-	rc = bad = 0;
 	busy("stopping %s", service_names(set));
-	for (i = 0; i < SERVICES; i++)
-		if (set & 1 << i)
-			(void)service_call(n, i, "ensure=stopped");
-	for (left = set; left != 0; ) {
-		for (i = 0; i < SERVICES; i++) {
-			if (!(left & 1 << i) || !service_take(n, i,
-			    "ensure=stopped", &bad))
-				continue;
-			left &= ~(1 << i);
-			if (bad & 1 << i)
-				n->lost |= 1 << i;
-			rc |= service_record(n, i);
-		}
-		if (left != 0)
-			nap(1000);
-	}
-	return bad != 0 ? -1 : rc;
+	return services_each(n, set, "ensure=stopped", service_record) == 0 ?
+	    0 : -1;
 }
 
 /* A run in progress could start the others again: they stop after it. */
@@ -1201,10 +1203,7 @@ start_show(struct node *n)
 static int
 request_own(struct node *n, const char *dir)
 {
-	char path[PATH_SIZE];
-
-	if (format(path, sizeof path, "%s/%s", dir, n->key) == -1 ||
-	    file_read(n->at, path, other, sizeof other) == -1)
+	if (read_below(n->at, dir, n->key, other) == -1)
 		return complain("read the key in %s", dir);
 	if (pem_of_key(other, text, "CERTIFICATE REQUEST") != 0)
 		return 1;
@@ -1420,9 +1419,7 @@ steps_show(struct node *n, const struct step *s, int first, int count)
 static int
 prepare_run(struct node *n, const struct step *s, int first, int count)
 {
-	if (tree_remove(n->bat, n->part) == -1 ||
-	    tree_remove(n->bat, n->stale) == -1 ||
-	    tree_remove(n->at, n->del) == -1)
+	if (leftovers_remove(n) == -1)
 		return NOT_DONE;
 	if (n->begin == COPY && n->aside != NULL) {
 		if (name_move(n->at, n->old, n->at, n->ssl) == -1)
@@ -1548,23 +1545,7 @@ late_call(struct node *n, const char *verb, struct child *c)
 static int
 late_old(struct node *n)
 {
-	char path[PATH_SIZE];
-	ssize_t a, b;
-
-	(void)format(path, sizeof path, "%s/%s", n->next, n->cert);
-	a = file_read(n->at, path, text, sizeof text);
-	(void)format(path, sizeof path, "%s/%s", n->ssl, n->cert);
-	b = file_read(n->at, path, other, sizeof other);
-	return a > 0 && a == b && memcmp(text, other, (size_t)a) == 0;
-}
-
-static int
-late_key(struct node *n)
-{
-	char path[PATH_SIZE];
-
-	(void)format(path, sizeof path, "%s/%s", n->next, n->key);
-	return file_read(n->at, path, text, sizeof text) > 0;
+	return alike(n->at, n->next, n->at, n->ssl, n->cert) == SAME;
 }
 
 /*
@@ -1586,33 +1567,6 @@ late_refused(struct node *n, struct child *c)
 	return refused;
 }
 
-/* The directory that puppet works in looks like ssl, but is empty. */
-static int
-late_dir(struct node *n)
-{
-	struct stat st;
-	int fd, rc;
-
-	if (fstatat(n->at, n->ssl, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		return complain("look at %s", n->ssldir);
-	if (mkdirat(n->at, n->next, 0700) == -1)
-		return complain("create %s", n->next);
-	fd = file_open(n->at, n->next);
-	if (fd == -1)
-		return complain("open %s", n->next);
-	do
-		rc = fchown(fd, st.st_uid, st.st_gid);
-	while (rc == -1 && errno == EINTR);
-	while (rc == 0 && (rc = fchmod(fd, st.st_mode & 07777)) == -1 &&
-	    errno == EINTR)
-		rc = 0;
-	if (rc == -1)
-		(void)complain("keep owner and mode of %s for %s", n->ssl,
-		    n->next);
-	(void)close(fd);		/* a directory: nothing to lose */
-	return rc;
-}
-
 /* What was there without a request is of a run that broke off. */
 static int
 late_make(struct node *n)
@@ -1620,7 +1574,8 @@ late_make(struct node *n)
 	struct child c;
 	int rc;
 
-	if (discard(n->at, n->next, n->del) == -1 || late_dir(n) == -1)
+	if (discard(n->at, n->next, n->del) == -1 ||
+	    dir_like(n->at, n->next, n->ssl) == -1)
 		return -1;
 	busy("having puppet make key and request in %s", n->next);
 	(void)late_call(n, "submit_request", &c);
@@ -1863,7 +1818,7 @@ late_fetch(struct node *n)
 	if (!n->o->dry)
 		(void)tree_remove(n->at, n->state);	/* it complains */
 	if (!n->o->dry && !interrupted() && rc == 1 && (late_refused(n, &c) ||
-	    !late_key(n))) {
+	    read_below(n->at, n->next, n->key, text) < 1)) {
 		(void)complainx("the MoM's certificate of %s does not belong "
 		    "to the key in %s: run `cmregen node restore' here, "
 		    "`cmregen mom clean %s' there, and begin again",
@@ -1903,7 +1858,7 @@ late_stop_act(struct node *n)
 		return -1;
 	for (i = 0; i < SERVICES; i++) {
 		n->service[i].changed = n->service[i].running;
-		if (service_record(n, i) == -1)
+		if (service_record(n, i, 0) == -1)
 			return -1;
 	}
 	return stop_some(n, PUPPET) == -1 ? -1 : runs_wait(n);
@@ -1933,27 +1888,17 @@ late_swap_undo(struct node *n)
 	return aside_undo(n);
 }
 
-/* The program beside puppet.  One that is cut does not exist. */
-static const char *
-server_program(const struct node *n)
-{
-	static char program[PATH_SIZE];
-	size_t dir;
-
-	dir = (size_t)(strrchr(n->o->puppet, '/') - n->o->puppet);
-	(void)format(program, sizeof program, "%s", n->o->puppet);
-	(void)format(program + dir, sizeof program - dir, "/puppetserver");
-	return program;
-}
-
 /* The server takes the certificate by a reload; where that fails, anew. */
 static int
 reload(struct node *n)
 {
-	const char *const argv[] = { server_program(n), "reload", NULL };
+	char program[PATH_SIZE];
+	const char *const argv[] = { program, "reload", NULL };
 	struct child c;
 	int rc;
 
+	if (puppetserver_path(n->o, program) == -1)
+		return -1;
 	rc = child_start(&c, argv) == 0 && child_wait(&c) == 0 ? 0 : -1;
 	if (rc == -1 || n->o->verbose)
 		child_show(&c);
@@ -2022,8 +1967,10 @@ late_swap_show(struct node *n)
 static void
 late_serve_show(struct node *n)
 {
-	if (n->ran & SERVERS)
-		say("%s reload", server_program(n));
+	char program[PATH_SIZE];
+
+	if (n->ran & SERVERS && puppetserver_path(n->o, program) == 0)
+		say("%s reload", program);
 	services_show(n, n->ran & OTHERS, "ensure=stopped");
 	services_show(n, n->ran & (OTHERS | PUPPET), "ensure=running");
 }
@@ -2090,9 +2037,7 @@ late_finish(struct node *n)
 			return NOT_DONE;
 		return steps_show(n, step, i, count);
 	}
-	if (tree_remove(n->bat, n->part) == -1 ||
-	    tree_remove(n->bat, n->stale) == -1 ||
-	    tree_remove(n->at, n->del) == -1)
+	if (leftovers_remove(n) == -1)
 		return NOT_DONE;
 	i = steps_run(n, step, i, count, "finish");
 	n->absent = 0;
@@ -2233,28 +2178,19 @@ pair_any(struct node *n)
 		return 0;
 	}
 	for (found = 0; !found && (e = readdir(d)) != NULL; ) {
-		(void)format(path, sizeof path, "%s/certs/%s", n->copy,
-		    e->d_name);
+		(void)format(path, sizeof path, "certs/%s", e->d_name);
 		found = e->d_name[0] != '.' &&
-		    file_read(n->bat, path, text, sizeof text) > 0;
+		    read_below(n->bat, n->copy, path, text) > 0;
 	}
 	(void)closedir(d);		/* only read */
 	return found;
 }
 
 static int
-pair_named(struct node *n)
+pair_named(const struct node *n)
 {
-	const char *const file[] = { n->key, n->cert };
-	char path[PATH_SIZE];
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		(void)format(path, sizeof path, "%s/%s", n->copy, file[i]);
-		if (file_read(n->bat, path, text, sizeof text) < 1)
-			return 0;
-	}
-	return 1;
+	return read_below(n->bat, n->copy, n->key, text) > 0 &&
+	    read_below(n->bat, n->copy, n->cert, text) > 0;
 }
 
 /* A CA that is mounted below root is as much a CA. */

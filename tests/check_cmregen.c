@@ -976,6 +976,87 @@ START_TEST(path_open_refuses_what_names_nothing)
 }
 END_TEST
 
+START_TEST(path_read_follows_links_but_the_last)
+{
+	char bytes[16];
+
+	sh("mkdir a; printf abc >a/f; ln -s a link; ln -s f a/last; "
+	    "mkfifo a/fifo");
+	ck_assert_int_eq(path_read(path("link/f"), bytes, sizeof(bytes)), 3);
+	ck_assert_str_eq(bytes, "abc");
+	ck_assert_int_eq(path_read(path("a/last"), bytes, sizeof(bytes)), -1);
+	ck_assert_int_eq(errno, ELOOP);
+	ck_assert_int_eq(path_read(path("a/none"), bytes, sizeof(bytes)), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(path_read(path("none/f"), bytes, sizeof(bytes)), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(path_read(path("a/fifo"), bytes, sizeof(bytes)), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_int_eq(path_read(path("a/f"), bytes, 3), -1);
+	ck_assert_int_eq(errno, EFBIG);
+}
+END_TEST
+
+static int
+path_read_of_none(void *arg)
+{
+	char bytes[16];
+
+	return path_read(arg, bytes, sizeof(bytes)) == -1 && errno == EINVAL ?
+	    0 : 1;
+}
+
+START_TEST(path_read_says_what_is_no_path)
+{
+	static char relative[] = "f", root[] = "/";
+	const struct run *r;
+
+	r = run_function(path_read_of_none, relative);
+	assert_status(r, 0);
+	assert_has(r->err, "cmregen: f: ");
+	assert_status(run_function(path_read_of_none, root), 0);
+}
+END_TEST
+
+START_TEST(puppetserver_is_the_program_beside_puppet)
+{
+	char program[PATH_SIZE];
+	struct options o;
+
+	memset(&o, 0, sizeof(o));
+	o.puppet = "/opt/puppetlabs/bin/puppet";
+	ck_assert_int_eq(puppetserver_path(&o, program), 0);
+	ck_assert_str_eq(program, "/opt/puppetlabs/bin/puppetserver");
+	o.puppet = "/p";
+	ck_assert_int_eq(puppetserver_path(&o, program), 0);
+	ck_assert_str_eq(program, "/puppetserver");
+}
+END_TEST
+
+static int
+puppetserver_too_long(void *arg)
+{
+	char program[PATH_SIZE];
+	struct options o;
+
+	memset(&o, 0, sizeof(o));
+	o.puppet = arg;
+	return puppetserver_path(&o, program) == -1 ? 0 : 1;
+}
+
+START_TEST(puppetserver_refuses_what_is_too_long)
+{
+	static char puppet[PATH_SIZE];
+	const struct run *r;
+
+	memset(puppet, 'p', sizeof(puppet) - 1);
+	puppet[0] = puppet[sizeof(puppet) - 5] = '/';
+	r = run_function(puppetserver_too_long, puppet);
+	assert_status(r, 0);
+	assert_has(r->err, "too long");
+}
+END_TEST
+
 static int
 below_refused(void *arg)
 {
@@ -1839,6 +1920,10 @@ add_files(TCase *tc)
 {
 	tcase_add_test(tc, path_open_splits_a_path);
 	tcase_add_test(tc, path_open_refuses_what_names_nothing);
+	tcase_add_test(tc, path_read_follows_links_but_the_last);
+	tcase_add_test(tc, path_read_says_what_is_no_path);
+	tcase_add_test(tc, puppetserver_is_the_program_beside_puppet);
+	tcase_add_test(tc, puppetserver_refuses_what_is_too_long);
 	tcase_add_test(tc, path_open_below_follows_no_link);
 	tcase_add_test(tc, file_open_follows_no_link);
 	tcase_add_test(tc, file_read_reads_a_regular_file_whole);

@@ -715,6 +715,52 @@ add_compare(TCase *tc)
 	tcase_add_test(tc, what_is_not_there_is_not_equal);
 }
 
+static int
+like_tree(void *arg)
+{
+	return dir_like(open_dir("."), arg, "tree") == 0 ? 0 : 1;
+}
+
+START_TEST(a_directory_is_like_another_but_empty)
+{
+	static char name[] = "new";
+	struct stat a, b;
+
+	sh("mkdir -p tree/sub; chown 52001:52002 tree; chmod 2751 tree");
+	assert_status(run_function(like_tree, name), 0);
+	ck_assert_int_eq(stat(path("tree"), &a), 0);
+	ck_assert_int_eq(stat(path("new"), &b), 0);
+	ck_assert(a.st_mode == b.st_mode && a.st_uid == b.st_uid &&
+	    a.st_gid == b.st_gid);
+	ck_assert_int_eq(b.st_uid, 52001);
+	sh("! ls -A new | grep .");
+}
+END_TEST
+
+START_TEST(a_directory_like_another_replaces_nothing)
+{
+	static char name[] = "new";
+	const struct run *r;
+
+	sh("mkdir -p tree; ln -s tree new");
+	r = run_function(like_tree, name);
+	assert_status(r, 1);
+	assert_has(r->err, "create new");
+	sh("test -L new; rm -r tree new");
+	r = run_function(like_tree, name);
+	assert_status(r, 1);
+	assert_has(r->err, "look at tree");
+	ck_assert(!exists("new"));
+}
+END_TEST
+
+static void
+add_like(TCase *tc)
+{
+	tcase_add_test(tc, a_directory_is_like_another_but_empty);
+	tcase_add_test(tc, a_directory_like_another_replaces_nothing);
+}
+
 static void
 add_remove(TCase *tc)
 {
@@ -733,9 +779,11 @@ int
 main(void)
 {
 	static void (*const add[])(TCase *) = {
-		add_copy, add_compare, add_remove
+		add_copy, add_compare, add_remove, add_like
 	};
-	static const char *const name[] = { "copy", "compare", "remove" };
+	static const char *const name[] = {
+		"copy", "compare", "remove", "like"
+	};
 	Suite *suite;
 	TCase *tc;
 	size_t i;
