@@ -14,21 +14,11 @@
 
 #include "fixture.h"
 
-#define SSL	"node/puppet/ssl"
-#define BAK	"node/puppet/ssl_bak"
 #define NEXT	"node/puppet/ssl.cmregen-next"
 #define OLD	"node/puppet/ssl.cmregen-old"
 #define STATE	"node/puppet/ssl.cmregen-state"
-#define KEY	"/private_keys/" CM1 ".pem"
-#define CERT	"/certs/" CM1 ".pem"
-#define REQUEST	"/certificate_requests/" CM1 ".pem"
-#define CATALOG	"node/cache/client_data/catalog/" CM1 ".json"
 #define RUNLOCK	"node/cache/state/agent_catalog_run.lock"
 #define SIGNED	"mom/ca/signed/" CM1 ".pem"
-
-static const char *const version[] = { "5.5.22", "6.0.2", "7.23.0", "8.10.0" };
-
-enum { VERSIONS = 4, FIVE = 0, SEVEN = 2 };
 
 static const char *ssl_first, *rest_first, *services_first, *served_first;
 
@@ -69,40 +59,11 @@ begin(void)
 	generation(SEVEN);
 }
 
-static void
-sleep_ms(long ms)
-{
-	struct timespec ts;
-
-	ts.tv_sec = ms / 1000;
-	ts.tv_nsec = ms % 1000 * 1000000;
-	(void)nanosleep(&ts, NULL);
-}
-
-/* The nine digits of a key, request or certificate. */
-static const char *
-id_of(const char *name)
-{
-	return text("%.9s", strchr(get(name), '\n') + 4);
-}
-
 /* The fingerprint of the request of prepare -l. */
 static const char *
 fingerprint(void)
 {
-	sh("grep -v -e ---- " NEXT REQUEST " | base64 -d | sha256sum | "
-	    "cut -c1-64 | sed 's/../:&/g;s/^://' | tr a-f A-F | "
-	    "tr -d '\\n' >fp");
-	return get("fp");
-}
-
-/* Signs on the MoM. */
-static void
-sign(void)
-{
-	sh(". node/conf; case $VERSION in 5*) mom/bin/puppet cert "
-	    "--allow-dns-alt-names sign " CM1 ";; *) mom/bin/puppetserver ca "
-	    "sign --certname " CM1 ";; esac >out 2>&1");
+	return fingerprint_of(NEXT REQUEST);
 }
 
 static void
@@ -124,12 +85,6 @@ static void
 run_in_progress(const char *seconds)
 {
 	sh("sleep %s & echo $! | tee -a node/background >" RUNLOCK, seconds);
-}
-
-static void
-no_leftover(void)
-{
-	sh("! ls -A node/puppet | grep cmregen >&2");
 }
 
 /* How many lines of a text have these words. */

@@ -13,18 +13,7 @@
 
 #include "fixture.h"
 
-#define SSL	"node/puppet/ssl"
-#define BAK	"node/puppet/ssl_bak"
-#define KEY	"/private_keys/" CM1 ".pem"
-#define CERT	"/certs/" CM1 ".pem"
-#define REQUEST	"/certificate_requests/" CM1 ".pem"
-#define CATALOG	"node/cache/client_data/catalog/" CM1 ".json"
-
 int	cmregen_main(int, char *[]);
-
-static const char *const version[] = { "5.5.22", "6.0.2", "7.23.0", "8.10.0" };
-
-enum { VERSIONS = 4, FIVE = 0 };
 
 static const char *ssl_first, *node_first, *services_first;
 
@@ -46,40 +35,11 @@ begin(void)
 	generation(2);
 }
 
-static void
-sleep_ms(long ms)
-{
-	struct timespec ts;
-
-	ts.tv_sec = ms / 1000;
-	ts.tv_nsec = ms % 1000 * 1000000;
-	(void)nanosleep(&ts, NULL);
-}
-
-/* The nine digits of a key, request or certificate. */
-static const char *
-id_of(const char *name)
-{
-	return text("%.9s", strchr(get(name), '\n') + 4);
-}
-
 /* The fingerprint of the node's request. */
 static const char *
 fingerprint(void)
 {
-	sh("grep -v -e ---- " SSL REQUEST " | base64 -d | sha256sum | "
-	    "cut -c1-64 | sed 's/../:&/g;s/^://' | tr a-f A-F | "
-	    "tr -d '\\n' >fp");
-	return get("fp");
-}
-
-/* Signs on the MoM. */
-static void
-sign(void)
-{
-	sh(". node/conf; case $VERSION in 5*) mom/bin/puppet cert "
-	    "--allow-dns-alt-names sign " CM1 ";; *) mom/bin/puppetserver ca "
-	    "sign --certname " CM1 ";; esac >out 2>&1");
+	return fingerprint_of(SSL REQUEST);
 }
 
 static void
@@ -94,12 +54,6 @@ signed_too(void)
 {
 	prepared();
 	sign();
-}
-
-static void
-no_leftover(void)
-{
-	sh("! ls -A node/puppet | grep cmregen >&2");
 }
 
 /* A new key and its request are there, the backup is the old ssl. */

@@ -19,6 +19,10 @@
 
 #include "fixture.h"
 
+const char *const version[VERSIONS] = {
+	"5.5.22", "6.0.2", "7.23.0", "8.10.0"
+};
+
 enum { TEXTS = 4096, PATHS = 32, ARGS = 32, LIMIT = 120 };
 
 int	cmregen_main(int, char *[]);
@@ -658,6 +662,44 @@ base_remove(void)
 	(void)fflush(NULL);
 	if (system(line) != 0)
 		(void)fprintf(stderr, "%s is left behind\n", base);
+}
+
+const char *
+id_of(const char *name)
+{
+	return text("%.9s", strchr(get(name), '\n') + 4);
+}
+
+const char *
+fingerprint_of(const char *name)
+{
+	sh("grep -v -e ---- %s | base64 -d | sha256sum | cut -c1-64 | "
+	    "sed 's/../:&/g;s/^://' | tr a-f A-F | tr -d '\\n' >fp", name);
+	return get("fp");
+}
+
+void
+sign(void)
+{
+	sh(". node/conf; case $VERSION in 5*) mom/bin/puppet cert "
+	    "--allow-dns-alt-names sign " CM1 ";; *) mom/bin/puppetserver ca "
+	    "sign --certname " CM1 ";; esac >out 2>&1");
+}
+
+void
+no_leftover(void)
+{
+	sh("! ls -A node/puppet | grep cmregen >&2");
+}
+
+void
+sleep_ms(long ms)
+{
+	struct timespec ts;
+
+	ts.tv_sec = ms / 1000;
+	ts.tv_nsec = ms % 1000 * 1000000;
+	(void)nanosleep(&ts, NULL);
 }
 
 int

@@ -24,6 +24,19 @@ struct run {
 	const char *err;
 };
 
+/* The versions that the stand-in knows, and some of their numbers. */
+enum { FIVE, SIX, SEVEN, EIGHT, VERSIONS };
+
+extern const char *const version[VERSIONS];
+
+/* What the sandbox has of the compile master CM1. */
+#define SSL	"node/puppet/ssl"
+#define BAK	"node/puppet/ssl_bak"
+#define KEY	"/private_keys/" CM1 ".pem"
+#define CERT	"/certs/" CM1 ".pem"
+#define REQUEST	"/certificate_requests/" CM1 ".pem"
+#define CATALOG	"node/cache/client_data/catalog/" CM1 ".json"
+
 /* The temporary directory.  Unprivileged users may pass through it. */
 void	fixture_begin(void);
 void	fixture_end(void);
@@ -54,6 +67,21 @@ void	knob(const char *, const char *, const char *);
  */
 const char *tree_text(const char *, const char *const *);
 const char *snapshot(const char *);
+
+/*
+ * The nine digits that make a key, request or certificate of the stand-in what
+ * it is, and the fingerprint of a request.
+ */
+const char *id_of(const char *);
+const char *fingerprint_of(const char *);
+
+/* Signs the request of CM1 on the MoM. */
+void	sign(void);
+
+/* None of our names is beside the ssl of the node. */
+void	no_leftover(void);
+
+void	sleep_ms(long);
 
 /* The units of the node and their state, a line each. */
 const char *services(void);
