@@ -970,16 +970,12 @@ stop_act(struct node *n)
 	return stop_some(n, ALL & ~PUPPET);
 }
 
-/*
- * Whether a service ran whose answer was lost, in a crash or otherwise, nobody
- * knows: one that is enabled did.
- */
+/* Adds to a set those of the services asked for that are enabled. */
 static int
-ran_find(struct node *n)
+enabled_find(struct node *n, int ask, int *set)
 {
-	int i, ask;
+	int i;
 
-	ask = (n->resumed ? ALL : n->lost) & ~n->known & ~n->ran;
 	if (ask == 0)
 		return 0;
 	busy("asking which services are enabled");
@@ -987,8 +983,19 @@ ran_find(struct node *n)
 		return -1;
 	for (i = 0; i < SERVICES; i++)
 		if ((ask & 1 << i) && n->service[i].enabled)
-			n->ran |= 1 << i;
+			*set |= 1 << i;
 	return 0;
+}
+
+/*
+ * Whether a service ran whose answer was lost, in a crash or otherwise, nobody
+ * knows: one that is enabled did.
+ */
+static int
+ran_find(struct node *n)
+{
+	return enabled_find(n, (n->resumed ? ALL : n->lost) & ~n->known &
+	    ~n->ran, &n->ran);
 }
 
 /* For a runbook: what runs now is what would be stopped and started. */
@@ -1478,7 +1485,7 @@ prepare(struct node *n)
 		i = 1;			/* a puppet that runs makes none */
 	if (!n->o->dry)
 		return prepare_run(n, step, i, count);
-	if (running_find(n) == -1)
+	if (running_find(n) == -1 || ran_find(n) == -1)
 		return NOT_DONE;
 	(void)steps_show(n, step, i, count);
 	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
@@ -2202,7 +2209,8 @@ root_ca_check(struct node *n)
 
 	(void)format(path, sizeof path, "%s/ca/ca_key.pem", n->ssl);
 	fd = file_open(n->at, path);
-	if (fd == -1 && errno != ELOOP)
+	/* a link is ELOOP, or ENOTDIR where a directory was wanted */
+	if (fd == -1 && errno != ELOOP && errno != ENOTDIR)
 		return 0;
 	if (fd != -1)
 		(void)close(fd);	/* only read */
@@ -2293,11 +2301,9 @@ back_start_act(struct node *n)
 {
 	int bad;
 
-	n->resumed = 1;
-	n->known = 0;
-	if (ran_find(n) == -1)
-		return -1;
 	n->started = n->ran;
+	if (enabled_find(n, ALL & ~n->ran, &n->started) == -1)
+		return -1;
 	busy("starting %s", service_names(n->started));
 	bad = services(n, n->started, "ensure=running");
 	if (bad & PUPPET)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "keys.h"
 
 int	cmregen_main(int, char *[]);
 
@@ -273,6 +274,45 @@ START_TEST(ssl_lock_is_neither_copied_nor_compared)
 }
 END_TEST
 
+START_TEST(slashes_at_the_end_of_ssldir_do_not_count)
+{
+	sh("echo SET_ssldir=$PWD/" SSL "// >node/settings");
+	assert_prepared(node("prepare", NULL));
+}
+END_TEST
+
+START_TEST(a_puppet_that_cannot_be_disabled_is_not)
+{
+	sh("echo SET_agent_disabled_lockfile= >node/settings; "
+	    "echo SET_ssl_lockfile= >>node/settings");
+	assert_prepared(node("prepare", NULL));
+}
+END_TEST
+
+START_TEST(a_state_directory_that_is_not_there_holds_no_lock)
+{
+	const struct run *r;
+
+	sh("rm -r node/cache/state; echo "
+	    "SET_agent_disabled_lockfile=$PWD/node/none/agent_disabled.lock "
+	    ">node/settings; mkdir node/cache/state");
+	r = node("prepare", NULL);
+	assert_prepared(r);
+	assert_has_not(r->err, "node/none");
+}
+END_TEST
+
+START_TEST(an_ssl_without_a_certificate_asks_about_b)
+{
+	const struct run *r;
+
+	sh("rm " SSL CERT);
+	r = node("prepare", "-n", NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "give the same -b");
+}
+END_TEST
+
 START_TEST(prepare_v_shows_what_puppet_prints)
 {
 	assert_has(node("prepare", "-v", NULL)->err, "ensure changed");
@@ -326,7 +366,9 @@ static const struct {
 	{ "mkdir " BAK, "ssl_bak", NULL },
 	{ "ln -s ssl node/puppet/other", "ssl", "node/puppet/other/bak" },
 	{ ":", "cmregen", "node/puppet/ssl.cmregen-old" },
-	{ ":", "proc", "/proc/bak" }
+	{ ":", "proc", "/proc/bak" },
+	{ ":", "too long", "@250" },
+	{ "echo SET_requestdir=/elsewhere >node/settings", "requestdir", NULL }
 };
 
 static void
@@ -337,7 +379,9 @@ check_refuses(int i, const char *const command)
 
 	sh("%s", check[i].setup);
 	before = snapshot(".");
-	if (check[i].backup != NULL)
+	if (check[i].backup != NULL && check[i].backup[0] == '@')
+		r = node(command, "-b", path("%0250d", 0), NULL);
+	else if (check[i].backup != NULL)
 		r = node(command, "-b", check[i].backup[0] == '/' ?
 		    check[i].backup : path("%s", check[i].backup), NULL);
 	else
@@ -606,6 +650,57 @@ START_TEST(a_run_in_progress_that_does_not_end_is_undone)
 	assert_has(r->err, path("node/cache/state/agent_catalog_run.lock"));
 	assert_has(r->err, "PID");
 	ck_assert_int_eq(logged("node", "pxp-agent ensure=stopped", 0), -1);
+}
+END_TEST
+
+START_TEST(a_signal_ends_the_wait_for_a_run_in_progress)
+{
+	const struct run *r;
+	pid_t pid;
+	int i;
+
+	sh("sleep 100 & echo $! | tee -a node/background "
+	    ">node/cache/state/agent_catalog_run.lock");
+	node_first = snapshot("node");
+	pid = start("node", "prepare", "-p", path("node/bin/puppet"), NULL);
+	for (i = 0; i < 1000 && strstr(printed(), "Puppet run of PID") == NULL;
+	    i++)
+		sleep_ms(10);
+	(void)kill(pid, SIGINT);
+	r = finish(pid);
+	assert_undone(r);
+	assert_has(r->err, "interrupted while it waited");
+	ck_assert(r->took < 60);
+}
+END_TEST
+
+START_TEST(a_backup_that_ssl_is_no_longer_like_stays)
+{
+	const struct run *r;
+
+	knob("node", "faults",
+	    "touch puppet/ssl/crl.pem 1 *service puppet ensure=stopped*\n"
+	    "wrong - * *service pxp-agent ensure=stopped*");
+	r = node("prepare", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "stays");
+	assert_has(r->err, "node prepare");
+	assert_same(tree_text(BAK, NULL), ssl_first);
+	assert_has(get(SSL "/crl.pem"), "touched");
+	assert_same(services(), services_first);
+}
+END_TEST
+
+/* Every service gets its answer late: none of them tells what ran before. */
+START_TEST(what_an_undo_cannot_find_out_it_says)
+{
+	const struct run *r;
+
+	knob("node", "faults", "exit 1 * *service pxp-agent*");
+	r = node("prepare", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "pxp-agent");
+	assert_same(tree_text(SSL, NULL), ssl_first);
 }
 END_TEST
 
@@ -886,6 +981,59 @@ START_TEST(a_request_that_is_there_is_handed_on_again)
 }
 END_TEST
 
+/* Below 6 an agent takes for its own what it finds on the CA. */
+START_TEST(a_request_of_another_key_is_not_handed_on)
+{
+	const struct run *r;
+	const char *before;
+
+	prepared();
+	put(SSL KEY, pair[0].key);
+	put(SSL REQUEST, pair[_i].request);
+	before = snapshot(".");
+	r = node("prepare", NULL);
+	if (_i == 0) {
+		assert_status(r, 0);
+		assert_has(r->out, fingerprint());
+		return;
+	}
+	assert_status(r, 1);
+	assert_has(r->err, "not of the key");
+	assert_has(r->err, "mom clean " CM1);
+	assert_has_not(r->out, "mom sign");
+	assert_same(snapshot("."), before);
+}
+END_TEST
+
+START_TEST(the_runbook_for_a_stale_backup_replaces_it)
+{
+	const struct run *r;
+
+	sh(DIR COPY "echo x >>ssl/crl.pem");
+	r = node("prepare", "-n", NULL);
+	assert_status(r, 0);
+	assert_has(r->out, text("mv %s %s.cmregen-del", path(BAK),
+	    path(BAK)));
+	assert_has(r->out, text("rm -rf %s.cmregen-del", path(BAK)));
+}
+END_TEST
+
+START_TEST(the_runbook_after_a_crash_knows_what_ran)
+{
+	const struct run *r;
+
+	knob("node", "faults",
+	    "parent-after KILL 1 *service pxp-agent ensure=stopped*");
+	ck_assert_int_eq(node("prepare", NULL)->status, 128 + SIGKILL);
+	sleep_ms(300);
+	sh("rm node/knobs/faults");
+	r = node("prepare", "-n", NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "service pe-puppetserver ensure=running");
+	ck_assert(exists("node/puppet/.cmregen.lock"));
+}
+END_TEST
+
 /* Where a crash comes: the program is gone when this call has ended. */
 static const char *const crash[] = {
 	"*config print*",
@@ -984,6 +1132,28 @@ START_TEST(finish_checks_before_it_changes_anything)
 	node_first = snapshot("node");
 	assert_untouched(node("finish", "-w", "1", NULL));
 	ck_assert_int_eq(logged("node", "puppet agent ", 0), -1);
+}
+END_TEST
+
+/* What a command that broke off has left, and the command to run. */
+static const struct {
+	const char *setup, *words;
+} unfinished[] = {
+	{ "rm ssl" CERT "; cp -a ssl_bak ssl.cmregen-old", "node prepare" },
+	{ "cp -a ssl_bak ssl.cmregen-new", "node restore" },
+	{ "cp -a ssl ssl.cmregen-bad", "node restore" }
+};
+
+START_TEST(finish_refuses_what_another_command_has_begun)
+{
+	const struct run *r;
+
+	signed_too();
+	sh(DIR "cp -a ssl_bak" CERT " ssl" CERT "; %s", unfinished[_i].setup);
+	node_first = snapshot("node");
+	r = node("finish", "-w", "1", NULL);
+	assert_untouched(r);
+	assert_has(r->err, unfinished[_i].words);
 }
 END_TEST
 
@@ -1338,7 +1508,9 @@ static const char *const restore_undone[] = {
 	"mute 0 1 *service pxp-agent ensure=stopped*",
 	"parent TERM 1 *config print*",
 	"parent TERM 1 *service puppet ensure=stopped*",
-	"parent INT 1 *service pxp-agent ensure=stopped*"
+	"parent INT 1 *service pxp-agent ensure=stopped*",
+	"wrong - 1 *service puppet ensure=running*",
+	"exit 1 1 *service puppet ensure=running*"
 };
 
 START_TEST(a_restore_that_fails_is_undone)
@@ -1351,6 +1523,36 @@ START_TEST(a_restore_that_fails_is_undone)
 	assert_status(node("restore", NULL), 1);
 	assert_same(snapshot("node"), node_first);
 	assert_same(services(), services_first);
+}
+END_TEST
+
+START_TEST(a_restore_without_ssl_that_fails_is_undone)
+{
+	prepared();
+	sh(DIR STOPPED "rm -r ssl; %s", _i == 0 ? ":" :
+	    "mv ssl_bak ssl.cmregen-old");
+	node_first = snapshot("node");
+	services_first = services();
+	knob("node", "faults", "wrong - 1 *service puppet ensure=running*");
+	assert_status(node("restore", NULL), 1);
+	assert_same(snapshot("node"), node_first);
+	assert_same(services(), services_first);
+}
+END_TEST
+
+START_TEST(a_backup_that_root_made_is_refused_with_the_command_that_mends_it)
+{
+	const struct run *r;
+
+	prepared();
+	sh("chown -R 0:0 " BAK);
+	node_first = snapshot("node");
+	r = node("restore", NULL);
+	assert_untouched(r);
+	assert_has(r->err, text("chown -R 52001:52001 %s", path(BAK)));
+	ck_assert_int_eq(logged("node", "ensure=", 0), -1);
+	sh("chown -R 52001:52001 " BAK);
+	assert_restored(node("restore", NULL));
 }
 END_TEST
 
@@ -1436,6 +1638,68 @@ START_TEST(s_names_the_ssldir_inside)
 	assert_status(program("node", "restore", "-r", path("root"), "-s",
 	    "/var/lib/ssl", NULL), 0);
 	assert_same(tree_text("root/var/lib/ssl", NULL), ssl_first);
+}
+END_TEST
+
+START_TEST(r_takes_a_backup_below_root)
+{
+	rescue();
+	sh("mkdir root/usb; mv " ROOT "/ssl_bak root/usb/ssl.cm1");
+	assert_status(program("node", "restore", "-r", path("root//"), "-b",
+	    path("root/usb/ssl.cm1"), NULL), 0);
+	assert_same(tree_text(ROOT "/ssl", NULL), ssl_first);
+	assert_same(tree_text("root/usb/ssl.cm1", NULL), ssl_first);
+}
+END_TEST
+
+START_TEST(r_follows_no_link_to_a_backup_below_root)
+{
+	const char *before;
+
+	rescue();
+	sh("mkdir usb; mv " ROOT "/ssl_bak usb/ssl.cm1; "
+	    "ln -s $PWD/usb root/usb");
+	before = snapshot(".");
+	assert_status(program("node", "restore", "-r", path("root"), "-b",
+	    path("root/usb/ssl.cm1"), NULL), 1);
+	assert_same(snapshot("."), before);
+}
+END_TEST
+
+/* A CA that is a link leads to one that is not looked at: refused, too. */
+static const char *const root_ca[] = {
+	"mkdir ssl/ca; : >ssl/ca/ca_key.pem",
+	"ln -s /srv/ca ssl/ca"
+};
+
+START_TEST(r_refuses_where_a_CA_is)
+{
+	const struct run *r;
+	const char *before;
+
+	rescue();
+	sh("cd " ROOT "; %s", root_ca[_i]);
+	before = snapshot(".");
+	r = restore_root();
+	assert_status(r, 1);
+	assert_has(r->err, "a CA is in");
+	assert_same(snapshot("."), before);
+}
+END_TEST
+
+START_TEST(r_needs_a_root_that_is_there)
+{
+	static char ssldir[4096];
+	const struct run *r;
+
+	r = program("node", "restore", "-r", path("none"), NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "No such file");
+	(void)memset(ssldir, 'x', sizeof(ssldir) - 1);
+	ssldir[0] = '/';
+	r = program("node", "restore", "-r", path("."), "-s", ssldir, NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "too long");
 }
 END_TEST
 
@@ -1562,6 +1826,10 @@ add_prepare(TCase *tc)
 	tcase_add_test(tc,
 	    what_a_service_writes_while_it_stops_is_in_the_backup);
 	tcase_add_test(tc, ssl_lock_is_neither_copied_nor_compared);
+	tcase_add_test(tc, slashes_at_the_end_of_ssldir_do_not_count);
+	tcase_add_test(tc, a_puppet_that_cannot_be_disabled_is_not);
+	tcase_add_test(tc, a_state_directory_that_is_not_there_holds_no_lock);
+	tcase_add_test(tc, an_ssl_without_a_certificate_asks_about_b);
 	tcase_add_test(tc, prepare_v_shows_what_puppet_prints);
 	tcase_add_test(tc, a_run_in_progress_is_waited_for);
 	tcase_add_test(tc,
@@ -1599,6 +1867,9 @@ add_undo(TCase *tc)
 	tcase_add_test(tc, a_catalog_that_cannot_be_removed_is_undone);
 	tcase_add_test(tc, a_name_in_the_way_is_undone);
 	tcase_add_test(tc, a_run_in_progress_that_does_not_end_is_undone);
+	tcase_add_test(tc, a_signal_ends_the_wait_for_a_run_in_progress);
+	tcase_add_test(tc, a_backup_that_ssl_is_no_longer_like_stays);
+	tcase_add_test(tc, what_an_undo_cannot_find_out_it_says);
 	tcase_add_test(tc, a_service_that_the_undo_cannot_start_is_named);
 	tcase_add_test(tc, puppet_that_never_starts_is_named_and_ssl_is_back);
 	tcase_add_test(tc, an_ssl_that_the_agent_made_goes_when_it_is_undone);
@@ -1613,6 +1884,10 @@ add_begin(TCase *tc)
 	tcase_add_test(tc, an_equal_backup_is_left_alone);
 	tcase_add_test(tc, a_backup_with_a_stale_CRL_is_made_anew);
 	EACH(a_request_that_is_there_is_handed_on_again);
+	tcase_add_loop_test(tc, a_request_of_another_key_is_not_handed_on, 0,
+	    2);
+	tcase_add_test(tc, the_runbook_for_a_stale_backup_replaces_it);
+	tcase_add_test(tc, the_runbook_after_a_crash_knows_what_ran);
 	LOOP(prepare_again_after_a_crash_ends_as_if_there_was_none, crash);
 	tcase_add_test(tc,
 	    a_service_whose_answer_was_lost_runs_if_it_is_enabled);
@@ -1626,6 +1901,7 @@ add_finish(TCase *tc)
 	    2);
 	tcase_add_loop_test(tc, finish_checks_before_it_changes_anything, 0,
 	    4);
+	LOOP(finish_refuses_what_another_command_has_begun, unfinished);
 	EACH(finish_unsigned_repeats_the_sign_line);
 	tcase_add_test(tc, finish_waits_for_the_signature);
 	tcase_add_test(tc, finish_waits_for_a_run_in_progress);
@@ -1657,11 +1933,19 @@ add_restore(TCase *tc)
 	tcase_add_test(tc, without_a_backup_old_comes_back);
 	LOOP(restore_killed_at_a_call_and_run_again, crash);
 	LOOP(a_restore_that_fails_is_undone, restore_undone);
+	tcase_add_loop_test(tc, a_restore_without_ssl_that_fails_is_undone, 0,
+	    2);
+	tcase_add_test(tc,
+	    a_backup_that_root_made_is_refused_with_the_command_that_mends_it);
 	tcase_add_test(tc, a_service_that_restore_cannot_start_is_named);
 	tcase_add_test(tc, restore_n_changes_nothing_and_prints_a_runbook);
 	tcase_add_test(tc, r_restores_without_puppet);
 	tcase_add_test(tc, r_needs_no_puppet_program);
 	tcase_add_test(tc, s_names_the_ssldir_inside);
+	tcase_add_test(tc, r_takes_a_backup_below_root);
+	tcase_add_test(tc, r_follows_no_link_to_a_backup_below_root);
+	LOOP(r_refuses_where_a_CA_is, root_ca);
+	tcase_add_test(tc, r_needs_a_root_that_is_there);
 	LOOP(r_follows_no_link_below_root, link_out);
 	LOOP(r_again_after_a_crash_finishes, half_rescued);
 	tcase_add_test(tc, r_n_changes_nothing);
