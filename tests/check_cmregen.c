@@ -976,6 +976,26 @@ START_TEST(path_open_refuses_what_names_nothing)
 }
 END_TEST
 
+static int
+below_nothing(void *arg)
+{
+	char name[NAME_SIZE];
+
+	return path_open_below(here(), arg, name) == -1 ? 0 : 1;
+}
+
+START_TEST(path_open_below_refuses_what_names_nothing)
+{
+	static char slashes[] = "//", empty[] = "";
+	const struct run *r;
+
+	r = run_function(below_nothing, slashes);
+	assert_status(r, 0);
+	assert_has(r->err, "names no file");
+	assert_status(run_function(below_nothing, empty), 0);
+}
+END_TEST
+
 START_TEST(path_read_follows_links_but_the_last)
 {
 	char bytes[16];
@@ -1920,6 +1940,7 @@ add_files(TCase *tc)
 {
 	tcase_add_test(tc, path_open_splits_a_path);
 	tcase_add_test(tc, path_open_refuses_what_names_nothing);
+	tcase_add_test(tc, path_open_below_refuses_what_names_nothing);
 	tcase_add_test(tc, path_read_follows_links_but_the_last);
 	tcase_add_test(tc, path_read_says_what_is_no_path);
 	tcase_add_test(tc, puppetserver_is_the_program_beside_puppet);

@@ -715,6 +715,34 @@ add_compare(TCase *tc)
 	tcase_add_test(tc, what_is_not_there_is_not_equal);
 }
 
+/*
+ * Directories below one another with so many names that there is no room for
+ * those of the last.
+ */
+START_TEST(more_names_than_there_is_room_for)
+{
+	static char name[] = "tree";
+	const char *before;
+
+	sh("mkdir -p tree/d/d/d/d/d to; seq 14335 | (cd tree && xargs touch); "
+	    "seq 1791 | (cd tree/d && xargs touch); "
+	    "seq 223 | (cd tree/d/d && xargs touch); "
+	    "seq 27 | (cd tree/d/d/d && xargs touch); "
+	    "seq 20 | (cd tree/d/d/d/d && xargs touch); "
+	    "echo x >tree/d/d/d/d/d/x; ls -R tree | wc -l >before");
+	before = get("before");
+	assert_status(run_function(copy_and_settle, NULL), 0);
+	sh("mv to/copy tree.copy; ls -R tree.copy | wc -l >now; "
+	    "diff -r tree tree.copy; mv tree.copy to/copy");
+	assert_same(get("now"), before);
+	assert_status(run_function(compare, NULL), 0);
+	sh("rm to/copy/d/d/d/d/d/x");
+	assert_status(run_function(compare, NULL), 1);
+	assert_status(run_function(discard, name), 0);
+	ck_assert(!exists("tree"));
+}
+END_TEST
+
 static int
 like_tree(void *arg)
 {
@@ -772,6 +800,7 @@ add_remove(TCase *tc)
 	tcase_add_test(tc,
 	    remove_leaves_the_content_of_a_top_that_is_a_mount_point);
 	tcase_add_test(tc, remove_takes_many_names);
+	tcase_add_test(tc, more_names_than_there_is_room_for);
 	tcase_add_test(tc, remove_takes_a_copy_as_deep_as_it_may_be);
 }
 
