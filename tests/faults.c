@@ -61,11 +61,13 @@ static const struct command commands[] = {
 	{ "restore", { "restore", "-p", "@/node/bin/puppet", NULL }, 0, 0,
 	    2 },
 	{ "finish", { "finish", "-p", "@/node/bin/puppet", "-w", "2", NULL },
-	    1, 1, 12 },
+	    1, 1, 4 },
 	{ "live", { "prepare", "-l", "-p", "@/node/bin/puppet", "-w", "2",
 	    NULL }, 1, 0, 2 },
 	{ "usb", { "prepare", "-p", "@/node/bin/puppet", "-w", "2", "-b",
 	    "@/usb/keep", NULL }, 1, 1, 2 },
+	{ "swap", { "finish", "-p", "@/node/bin/puppet", "-w", "2", NULL },
+	    1, 1, 4 },
 	{ "rescue", { "restore", "-r", "@/node", "-s", "/puppet/ssl", NULL },
 	    0, 0, 2 },
 };
@@ -1295,7 +1297,7 @@ command_try(const struct command *c, const char *one, int ci)
 		w.act = kinds[i].act;
 		w.value = kinds[i].value;
 		w.tty = kinds[i].tty;
-		w.sample = ci && (kinds[i].ci != 1 || c > &commands[1]) ? 25 :
+		w.sample = ci && (kinds[i].ci != 1 || c > &commands[2]) ? 25 :
 		    0;
 		sweep(&w);
 	}
