@@ -2060,6 +2060,14 @@ finish_unsigned(struct node *n)
 	return NOT_DONE;
 }
 
+static int
+finish_broken(const char *stands)
+{
+	(void)complainx("stopped part way: %s; repair what is said above, then "
+	    "run `cmregen node finish' again", stands);
+	return PART_WAY;
+}
+
 /* Returns an exit status. */
 static int
 finish_run(struct node *n)
@@ -2081,13 +2089,10 @@ finish_run(struct node *n)
 		(void)complainx("not running: %s", service_names(down));
 	if (interrupted())
 		(void)complainx("interrupted");
-	if (cert != OTHER || result != RAN || down != 0 || interrupted()) {
-		(void)complainx("stopped part way: %s; repair what is said "
-		    "above, then run `cmregen node finish' again", cert ==
-		    OTHER ? "the new key and certificate are in place" :
+	if (cert != OTHER || result != RAN || down != 0 || interrupted())
+		return finish_broken(cert == OTHER ?
+		    "the new key and certificate are in place" :
 		    "there is a new key, but no new certificate");
-		return PART_WAY;
-	}
 	say("%s has a new key and certificate, and Puppet ran", n->certname);
 	say("the backup %s holds the old key: remove it when nothing needs it "
 	    "any more", n->path);
@@ -2106,7 +2111,8 @@ node_finish(const struct options *o)
 		rc = late_finish(n);
 	late = o->dry && name_exists(n->at, n->next) == 1;
 	if (rc == DONE && !late && finish_check(n) == -1)
-		rc = NOT_DONE;
+		rc = n->swapped ? finish_broken("the new key and certificate "
+		    "are in place") : NOT_DONE;
 	else if (rc == DONE) {
 		if (o->dry) {
 			if (!late)
