@@ -331,6 +331,53 @@ START_TEST(a_message_of_any_length_is_one_line)
 }
 END_TEST
 
+/* What is drawn on a terminal is read back, and printed. */
+static int
+terminal(void *arg)
+{
+	char text[4096];
+	ssize_t n;
+	int pty, i;
+
+	(void)arg;
+	pty = posix_openpt(O_RDWR | O_NOCTTY);
+	if (pty == -1 || grantpt(pty) == -1 || unlockpt(pty) == -1 ||
+	    dup2(open(ptsname(pty), O_RDWR | O_NOCTTY), 2) == -1)
+		return 1;
+	busy("waiting for %s", "x\033y");
+	for (i = 0; i < 15; i++)
+		nap(100);
+	busy("waiting for %s", "x\033y");
+	(void)complainx("%s", "over");
+	busy("at work");
+	quiet();
+	quiet();
+	(void)fcntl(pty, F_SETFL, O_NONBLOCK);
+	while ((n = read(pty, text, sizeof(text))) > 0)
+		for (i = 0; i < n; i++)
+			(void)putchar(text[i] == '\r' ? '\n' : text[i]);
+	return 0;
+}
+
+/* Each line is as long as the screen is wide, so that it covers the last. */
+START_TEST(busy_rewrites_one_line_of_a_terminal)
+{
+	const struct run *r;
+	const char *p;
+
+	r = run_function(terminal, NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "\ncmregen: waiting for x?y (0 s) ");
+	assert_has(r->out, "\ncmregen: waiting for x?y (1 s) ");
+	p = strstr(r->out, "\ncmregen: over\n");
+	ck_assert_ptr_nonnull(p);
+	assert_has_not(p, "waiting");
+	assert_has(p, "\ncmregen: at work (0 s) ");
+	ck_assert_uint_eq(strcspn(strstr(r->out, "\ncmregen: at work") + 1,
+	    "\n"), 79);
+}
+END_TEST
+
 START_TEST(format_tells_what_does_not_fit)
 {
 	char s[8];
@@ -841,6 +888,21 @@ START_TEST(a_daemon_that_holds_the_output_blocks_nothing)
 }
 END_TEST
 
+/* A crash between creation and unlink leaves the name. */
+START_TEST(a_stale_output_file_is_in_nobodys_way)
+{
+	struct child c;
+
+	put("stale", "old");
+	sh("ln stale /run/cmregen-output || cp stale /run/cmregen-output");
+	ck_assert_int_eq(shell(&c, "echo new"), 0);
+	ck_assert_int_eq(child_wait(&c), 0);
+	child_close(&c);
+	sh("test ! -e /run/cmregen-output");
+	assert_same(get("stale"), "old");
+}
+END_TEST
+
 START_TEST(child_stop_ends_one_that_ignores_SIGTERM)
 {
 	struct child c;
@@ -1287,6 +1349,31 @@ START_TEST(a_lock_is_never_a_link)
 }
 END_TEST
 
+static int
+lines_too_many(void *arg)
+{
+	char lines[4];
+	struct lock k;
+	int rc;
+
+	(void)arg;
+	if (lock_take(&k, here(), "l") == -1 || lock_add(&k, "abcd") == -1)
+		return 1;
+	rc = lock_lines(&k, lines, sizeof(lines)) == -1 ? 0 : 2;
+	lock_drop(&k);
+	return rc;
+}
+
+START_TEST(more_lines_than_there_is_room_for_are_an_error)
+{
+	const struct run *r;
+
+	r = run_function(lines_too_many, NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "l is longer than it can be");
+}
+END_TEST
+
 START_TEST(lines_outlive_the_lock)
 {
 	struct lock k;
@@ -1522,6 +1609,30 @@ END_TEST
 static const char *const harmless_faults[] = {
 	"flood - * *", "daemon 30 * *", "stall 0.1 * *"
 };
+
+static int
+ask_much(const struct options *o)
+{
+	static char value[PATH_SIZE];
+	struct setting s[40];
+	size_t i;
+
+	for (i = 0; i < 40; i++) {
+		s[i].name = "certname";
+		s[i].value = value;
+	}
+	return settings_ask(o, "agent", s, 40) == -1 ? DONE : NOT_DONE;
+}
+
+START_TEST(more_settings_than_an_argument_vector_holds_are_an_error)
+{
+	const struct run *r;
+
+	r = as_command(ask_much);
+	assert_status(r, DONE);
+	assert_has(r->err, "too many settings");
+}
+END_TEST
 
 START_TEST(settings_are_found_in_any_output)
 {
@@ -1904,6 +2015,7 @@ add_first(TCase *tc)
 	tcase_add_test(tc, a_message_of_any_length_is_one_line);
 	tcase_add_test(tc, format_tells_what_does_not_fit);
 	tcase_add_test(tc, busy_says_the_same_once);
+	tcase_add_test(tc, busy_rewrites_one_line_of_a_terminal);
 	LOOP(tc, quote_makes_one_word_for_a_shell, quoted);
 	tcase_add_test(tc, quote_takes_the_longest_in_its_space);
 	tcase_add_loop_test(tc, a_signal_is_seen_until_an_undo_holds_it, 0, 3);
@@ -1930,6 +2042,7 @@ add_children(TCase *tc)
 	tcase_add_test(tc, a_child_gets_a_fixed_world);
 	tcase_add_test(tc, a_child_has_a_process_group_of_its_own);
 	tcase_add_test(tc, a_daemon_that_holds_the_output_blocks_nothing);
+	tcase_add_test(tc, a_stale_output_file_is_in_nobodys_way);
 	tcase_add_test(tc, child_stop_ends_one_that_ignores_SIGTERM);
 	tcase_add_test(tc, child_stop_ends_the_whole_group);
 	tcase_add_test(tc, only_child_wait_or_stop_ends_a_child_at_a_signal);
@@ -1955,6 +2068,7 @@ add_files(TCase *tc)
 	tcase_add_test(tc, lock_ask_creates_nothing);
 	tcase_add_test(tc, a_lock_is_never_a_link);
 	tcase_add_test(tc, lines_outlive_the_lock);
+	tcase_add_test(tc, more_lines_than_there_is_room_for_are_an_error);
 	tcase_add_test(tc, lock_wait_waits_its_turn);
 	tcase_add_test(tc, lock_wait_ends_at_a_signal);
 	tcase_add_test(tc, two_never_hold_the_lock_at_once);
@@ -1968,6 +2082,8 @@ add_names(TCase *tc)
 	tcase_add_test(tc, settings_line_refuses_a_value_that_does_not_fit);
 	tcase_add_test(tc, settings_are_asked_for_in_one_call);
 	LOOP(tc, settings_that_puppet_does_not_tell_are_an_error, unreadable);
+	tcase_add_test(tc,
+	    more_settings_than_an_argument_vector_holds_are_an_error);
 	LOOP(tc, settings_are_found_in_any_output, harmless_faults);
 	tcase_add_test(tc, puppet_major_is_the_first_number);
 	LOOP(tc, puppet_major_takes_nothing_else_for_a_version, versionless);

@@ -595,6 +595,81 @@ START_TEST(sign_stops_where_the_list_is_cut_off)
 }
 END_TEST
 
+/* What a CA prints as a fingerprint is not believed to be one. */
+static const char *const no_fingerprint[] = {
+	"AA:BB:CC",
+	"ZZ:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:"
+	    "DD:AA:BB:CC:DD:AA:BB:CC:DD",
+	"AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:"
+	    "DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD:AA:BB:CC:DD"
+};
+
+START_TEST(sign_takes_nothing_else_for_a_fingerprint)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i < 3 ? FIVE : SEVEN);
+	(void)request();
+	before = snapshot("mom");
+	sh("printf '%s' >mom/knobs/words", text(_i < 3 ?
+	    "  \"" CM1 "\" (SHA256) %s\\n" : "Requested Certificates:\\n"
+	    "    " CM1 "   (SHA256)  %s\\n", no_fingerprint[_i % 3]));
+	knob("mom", "faults", "say words * *list*");
+	r = mom("sign", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "fingerprint");
+	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(a_CA_that_has_no_certificates_has_none_of_this_name)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(SEVEN);
+	before = snapshot("mom");
+	knob("mom", "words", "No certificates to list");
+	knob("mom", "faults", "say words * *list*");
+	r = mom("clean", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "has nothing of " CM1);
+}
+END_TEST
+
+START_TEST(where_the_second_look_fails_it_is_done_or_not)
+{
+	const struct run *r;
+
+	generation(_i / 2);
+	if (_i % 2 == 1)
+		(void)request();
+	knob("mom", "faults", _i / 2 == SIX ? "exit 1 2 *list --all*" :
+	    "exit 1 2 *list*");
+	r = mom(_i % 2 == 0 ? "clean" : "sign", CM1, NULL);
+	assert_status(r, 3);
+	assert_has(r->err, _i % 2 == 0 ? "may be cleaned or not" :
+	    "may be signed or not");
+	assert_has(r->err, "run this again");
+}
+END_TEST
+
+START_TEST(a_status_does_not_make_what_is_signed_unsigned)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	knob("mom", "faults", _i == FIVE ? "after 1 1 *cert*sign*" :
+	    "after 1 1 *ca sign*");
+	r = mom("sign", CM1, NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "exited with status 1");
+	assert_has(r->out, "node finish");
+}
+END_TEST
+
 START_TEST(sign_n_changes_nothing_and_prints_the_command)
 {
 	const char *before;
@@ -662,6 +737,13 @@ add_clean(TCase *tc)
 static void
 add_sign(TCase *tc)
 {
+	tcase_add_loop_test(tc, sign_takes_nothing_else_for_a_fingerprint, 0,
+	    6);
+	tcase_add_test(tc,
+	    a_CA_that_has_no_certificates_has_none_of_this_name);
+	tcase_add_loop_test(tc,
+	    where_the_second_look_fails_it_is_done_or_not, 0, 2 * VERSIONS);
+	EACH(a_status_does_not_make_what_is_signed_unsigned);
 	EACH(sign_looks_acts_and_looks_again);
 	EACH(alternative_names_are_allowed_below_6);
 	EACH(sign_takes_a_request_without_alternative_names);
