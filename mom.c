@@ -266,9 +266,9 @@ clean_judge(struct mom *m, struct child *c, int status)
 		    "CA; there was no certificate to revoke" : "its "
 		    "certificate is revoked and removed from the CA");
 		if (request)
-			say("if `node prepare' was already run there, that "
-			    "was its request: then run `cmregen node restore' "
-			    "first");
+			say("if `node prepare' was run there, and not `node "
+			    "restore' since, that was its request: then run "
+			    "`cmregen node restore' first");
 		say_next(m->o, h, "node prepare", "");
 		return DONE;
 	}
@@ -338,6 +338,22 @@ mom_clean(const struct options *o)
 	return rc;
 }
 
+/* There is a certificate and no request: it is the new one, or the old. */
+static void
+signed_explain(const struct mom *m)
+{
+	const char *const h = m->o->certname;
+	char rest[NAME_SIZE + 2];
+
+	(void)complainx("the CA has a certificate of %s and no request: "
+	    "nothing to sign", h);
+	(void)format(rest, sizeof rest, " %s", h);
+	say("if that is the old one, and `mom clean' was not run:");
+	say_next(m->o, "the MoM", "mom clean", rest);
+	say("if it is the new one, signed before or by itself (autosigning):");
+	say_next(m->o, h, "node finish", "");
+}
+
 /* Waits until the CA has a request.  Returns 0, or -1. */
 static int
 request_wait(struct mom *m)
@@ -351,12 +367,7 @@ request_wait(struct mom *m)
 		if (m->list.pending)
 			return 0;
 		if (m->list.valid || m->list.revoked) {
-			(void)complainx("the CA has a certificate of %s and "
-			    "no request: if it was signed before, or if `mom "
-			    "clean' was run before `node prepare' "
-			    "(autosigning), go on with `node finish', as "
-			    "below; else run `cmregen mom clean %s'", h, h);
-			say_next(m->o, h, "node finish", "");
+			signed_explain(m);
 			return -1;
 		}
 		if (interrupted())

@@ -526,10 +526,10 @@ ca_check(const char *dir, const char *tail)
 	if (format(path, sizeof path, "%s%s/ca_key.pem", dir, tail) == -1)
 		return complainx("%s: too long", dir);
 	if (stat(path, &st) == 0)
-		return complainx("a CA is on this host (%s): node commands "
-		    "are for compile masters; if this host is not the MoM, "
-		    "that CA was made by mistake: move %s%s away", path, dir,
-		    tail);
+		return complainx("a CA is on this host (%s), which makes it "
+		    "the MoM: node commands are for compile masters; only if "
+		    "it is surely not the MoM, that CA was made by mistake: "
+		    "move %s%s away", path, dir, tail);
 	if (errno == ENOENT || errno == ENOTDIR)
 		return 0;
 	return complain("look at %s", path);
@@ -1281,9 +1281,11 @@ request_act(struct node *n)
 			return complainx("interrupted while it waited for the "
 			    "request");
 		if (seconds() - since >= n->wait)
-			return complainx("no request within %d s: look at the "
-			    "log of the service puppet, or wait longer with "
-			    "-w", (int)n->wait);
+			return complainx("no request within %d s: another one "
+			    "of this name on the MoM prevents it (`cmregen "
+			    "mom clean %s' there removes it); else look at "
+			    "the log of the service puppet, or wait longer "
+			    "with -w", (int)n->wait, n->certname);
 		busy("waiting for Puppet to make key and request");
 	}
 	if (rc == 1)
@@ -1311,13 +1313,15 @@ end_act(struct node *n)
 			    "ensure=running", &n->down))
 				left |= 1 << i;
 		if (left != 0) {
-			busy("the request is there; waiting for %s to start",
+			busy("go on with the line above; waiting for %s to "
+			    "start, which may be broken off",
 			    service_names(left));
 			nap(TICK);
 		}
 	} while (left != 0 && !interrupted());
 	if (left != 0)
-		note("not waiting for %s, which may still be starting",
+		note("not waiting for %s, which may still be starting; the "
+		    "request stands: go on with the line above",
 		    service_names(left));
 	if (n->down & PUPPET)
 		rc = complainx("the service puppet does not run: start it");
@@ -1594,9 +1598,10 @@ late_make(struct node *n)
 	if (interrupted())
 		rc = complainx("interrupted");
 	else if (n->unclean)
-		rc = complainx("the MoM refuses the request, since it still "
-		    "has the old certificate: run `cmregen mom clean %s' "
-		    "there, then this again", n->certname);
+		rc = complainx("the MoM refuses the request, since it has a "
+		    "certificate or another request of this name: run "
+		    "`cmregen mom clean %s' there, then this again",
+		    n->certname);
 	else if (rc != 1) {
 		rc = complainx("there is no request that the MoM has taken");
 		child_show(&c);
@@ -1792,15 +1797,19 @@ finish_check(struct node *n)
 	}
 	rc = name_exists(n->bat, n->copy);
 	if (rc == 0)
-		return complainx("no backup %s: run `cmregen node prepare' "
-		    "first, or give the same -b", n->path);
+		return complainx("no backup %s: give the same -b as before, or "
+		    "begin with `cmregen mom clean %s' on the MoM, then run "
+		    "`cmregen node prepare' here", n->path, n->certname);
+	if (rc == 1 && !backup_like(n))
+		return complainx("%s has no %s: it is no backup; give the -b "
+		    "of `node prepare'", n->path, n->key);
 	if (rc == 1)
 		rc = n->absent ? NONE : same(n, n->key);
 	if (rc == -1 || rc == OTHER)
 		return rc == OTHER ? 0 : -1;
-	return complainx("%s has %s key: run `cmregen node prepare' first, or "
-	    "give the same -b", n->ssldir, rc == NONE ? "no" :
-	    "still the backup's");
+	return complainx("%s has %s key: when %s is cleaned on the MoM, run "
+	    "`cmregen node prepare' first, or give the same -b", n->ssldir,
+	    rc == NONE ? "no" : "still the backup's", n->certname);
 }
 
 /* Waits for the signature.  Returns DONE when the certificate is there. */
@@ -1851,6 +1860,13 @@ static int
 late_copy_act(struct node *n)
 {
 	return n->begin == COPY ? copy_act(n) : 0;
+}
+
+static void
+late_copy_show(struct node *n)
+{
+	if (n->begin == COPY)
+		copy_show(n);
 }
 
 /* Which services run now is known from here on, also after a crash. */
@@ -2017,7 +2033,7 @@ static int
 late_finish(struct node *n)
 {
 	static const struct step step[] = {
-		{ late_copy_act, copy_undo, copy_show },
+		{ late_copy_act, copy_undo, late_copy_show },
 		{ late_stop_act, late_stop_undo, late_stop_show },
 		{ again_act, NULL, again_show },
 		{ late_swap_act, late_swap_undo, late_swap_show },
@@ -2164,6 +2180,8 @@ root_open(struct node *n, const struct options *o)
 	} else if (n->at != -1)
 		(void)backup_open(n);
 	(void)close(root);		/* only read */
+	if (n->at == -1)
+		note("is the system mounted at %s?", o->root);
 	if (n->at == -1 || n->bat == -1 || names_beside(n) == -1)
 		return -1;
 	there = ssl_check(n, &ssl);
@@ -2418,6 +2436,16 @@ owner_check(const struct node *n)
 	    (int)ssl.st_gid, n->path);
 }
 
+/* A regeneration that is finished can be undone, but that costs its result. */
+static void
+restore_warn(const struct node *n)
+{
+	if (n->o->root == NULL && !n->absent && same(n, n->key) == OTHER &&
+	    same(n, n->cert) == OTHER)
+		note("%s has a newer key and certificate than the backup: "
+		    "they are given up", n->ssldir);
+}
+
 static int
 restore_source(struct node *n)
 {
@@ -2427,8 +2455,10 @@ restore_source(struct node *n)
 	copy = name_exists(n->bat, n->copy);
 	if (old == -1 || copy == -1)
 		return -1;
-	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n)))
+	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n))) {
+		restore_warn(n);
 		return owner_check(n);
+	}
 	if (copy)
 		return complainx("%s holds no key with its certificate: it "
 		    "is no backup; name the right one with -b", n->path);

@@ -217,6 +217,23 @@ START_TEST(an_unusual_mode_of_ssl_is_kept)
 }
 END_TEST
 
+/* By hand, a copy onto a backup that is there would be nested into it. */
+START_TEST(the_runbook_of_finish_leaves_an_equal_backup_alone)
+{
+	const struct run *r;
+
+	signed_too();
+	r = node("finish", "-n", NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "cp -Rp ");
+	sh("cp -a " SSL " " BAK);
+	r = node("finish", "-n", NULL);
+	assert_status(r, 0);
+	assert_has_not(r->out, "cp -Rp ");
+	assert_has(r->out, "diff -r ");
+}
+END_TEST
+
 START_TEST(puppet_is_called_as_its_generation_wants_it)
 {
 	generation(_i);
@@ -1347,6 +1364,8 @@ add_prepare(TCase *tc)
 	EACH(next_has_the_owner_and_the_modes_of_ssl);
 	tcase_add_test(tc, an_unusual_mode_of_ssl_is_kept);
 	EACH(puppet_is_called_as_its_generation_wants_it);
+	tcase_add_test(tc,
+	    the_runbook_of_finish_leaves_an_equal_backup_alone);
 	EACH(prepare_l_again_has_the_same_fingerprint);
 	EACH(prepare_l_autosigned_goes_on_with_finish);
 	EACH(prepare_l_again_when_the_certificate_is_there_keeps_it);

@@ -519,13 +519,14 @@ START_TEST(already_signed_says_where_to_go_on)
 	before = snapshot("mom");
 	r = mom("sign", CM1, NULL);
 	assert_nothing_done(r, before);
-	assert_has(r->err, "node finish");
-	assert_has(r->err, "mom clean");
+	assert_has(r->err, "nothing to sign");
+	assert_has(r->out, "next, on the MoM:\n    cmregen mom clean ");
+	assert_has(r->out, "next, on " CM1 ":\n    cmregen node finish ");
 	sh(": >mom/ca/revoked." CM1);
 	before = snapshot("mom");
 	r = mom("sign", CM1, NULL);
 	assert_nothing_done(r, before);
-	assert_has(r->err, "mom clean");
+	assert_has(r->out, "cmregen mom clean ");
 	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
 }
 END_TEST

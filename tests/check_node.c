@@ -1135,6 +1135,20 @@ START_TEST(finish_checks_before_it_changes_anything)
 }
 END_TEST
 
+START_TEST(finish_takes_no_other_directory_for_the_backup)
+{
+	const struct run *r;
+
+	signed_too();
+	sh("mkdir stick");
+	node_first = snapshot("node");
+	r = node("finish", "-b", path("stick"), NULL);
+	assert_untouched(r);
+	assert_has(r->err, "it is no backup");
+	ck_assert_int_eq(logged("node", "puppet agent ", 0), -1);
+}
+END_TEST
+
 /* What a command that broke off has left, and the command to run. */
 static const struct {
 	const char *setup, *words;
@@ -1393,6 +1407,7 @@ START_TEST(restore_is_the_way_back)
 	prepared();
 	r = node("restore", NULL);
 	assert_restored(r);
+	assert_has_not(r->err, "given up");
 	stop = logged("node", "service puppet ensure=stopped", 0);
 	ck_assert_int_ge(stop, 0);
 	ck_assert_int_gt(logged("node", "service puppet ensure=running", 0),
@@ -1403,10 +1418,17 @@ END_TEST
 
 START_TEST(restore_after_finish_too)
 {
+	const struct run *r;
+
 	generation(FIVE);
 	signed_too();
 	assert_status(node("finish", NULL), 0);
-	assert_restored(node("restore", NULL));
+	r = node("restore", "-n", NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "they are given up");
+	r = node("restore", NULL);
+	assert_restored(r);
+	assert_has(r->err, "they are given up");
 }
 END_TEST
 
@@ -1695,6 +1717,9 @@ START_TEST(r_needs_a_root_that_is_there)
 	r = program("node", "restore", "-r", path("none"), NULL);
 	assert_status(r, 1);
 	assert_has(r->err, "No such file");
+	r = program("node", "restore", "-r", path("."), NULL);
+	assert_status(r, 1);
+	assert_has(r->err, text("mounted at %s?", path(".")));
 	(void)memset(ssldir, 'x', sizeof(ssldir) - 1);
 	ssldir[0] = '/';
 	r = program("node", "restore", "-r", path("."), "-s", ssldir, NULL);
@@ -1901,6 +1926,7 @@ add_finish(TCase *tc)
 	    2);
 	tcase_add_loop_test(tc, finish_checks_before_it_changes_anything, 0,
 	    4);
+	tcase_add_test(tc, finish_takes_no_other_directory_for_the_backup);
 	LOOP(finish_refuses_what_another_command_has_begun, unfinished);
 	EACH(finish_unsigned_repeats_the_sign_line);
 	tcase_add_test(tc, finish_waits_for_the_signature);
