@@ -275,6 +275,29 @@ service_names(int set)
 	return names;
 }
 
+/*
+ * Starts services.  A server may still be starting in vain, without the
+ * certificate that is there only now: puppet takes it for stopped, does not
+ * stop it, and its start joins that one and fails with it.  Then it is started
+ * once more.  Returns those that do not run.
+ */
+static int
+services_start(struct node *n, int set)
+{
+	const int late = n->late;
+	int bad, again;
+
+	busy("starting %s", service_names(set));
+	n->late |= set & SERVERS;
+	bad = services(n, set, "ensure=running");
+	n->late = late;
+	again = bad & SERVERS;
+	if (again == 0)
+		return bad;
+	busy("starting %s once more", service_names(again));
+	return (bad & ~SERVERS) | services(n, again, "ensure=running");
+}
+
 static void
 services_show(struct node *n, int set, const char *ensure)
 {
@@ -1016,17 +1039,13 @@ running_find(struct node *n)
 static int
 stop_undo(struct node *n)
 {
-	int bad;
-
 	if (ran_find(n) == -1)
 		return complainx("what ran before is not known: look at %s",
 		    service_names(n->lost));
 	if (n->ran == 0)
 		return 0;
-	busy("starting %s again", service_names(n->ran));
-	bad = services(n, n->ran, "ensure=running");
-	n->dead = bad;
-	return bad == 0 ? 0 : -1;
+	n->dead = services_start(n, n->ran);
+	return n->dead == 0 ? 0 : -1;
 }
 
 static void
@@ -1768,8 +1787,7 @@ services_enabled(struct node *n)
 				down |= 1 << i;
 		}
 	if (down != 0) {
-		busy("starting %s", service_names(down));
-		(void)services(n, down, "ensure=running");
+		(void)services_start(n, down);
 		nap(MOMENT);
 	}
 	busy("looking whether %s run", service_names(set));
@@ -2328,8 +2346,7 @@ back_start_act(struct node *n)
 	n->started = n->ran;
 	if (enabled_find(n, ALL & ~n->ran, &n->started) == -1)
 		return -1;
-	busy("starting %s", service_names(n->started));
-	bad = services(n, n->started, "ensure=running");
+	bad = services_start(n, n->started);
 	if (bad & PUPPET)
 		return -1;
 	n->down = bad;

@@ -754,6 +754,34 @@ START_TEST(a_service_that_the_undo_cannot_start_is_named)
 }
 END_TEST
 
+/* Its start had joined one that was under way, without a certificate. */
+START_TEST(a_server_that_the_undo_starts_in_vain_is_started_once_more)
+{
+	const struct run *r;
+
+	knob("node", "no-request", "");
+	knob("node", "faults",
+	    "wrong - 2 *service pe-puppetserver ensure=running*");
+	r = node("prepare", "-w", "1", NULL);
+	assert_undone(r);
+	assert_has(r->err, "starting pe-puppetserver once more");
+}
+END_TEST
+
+START_TEST(a_server_that_starts_in_vain_is_started_once_more)
+{
+	const struct run *r;
+
+	signed_too();
+	knob("node", "faults",
+	    "wrong - 1 *service pe-puppetserver ensure=running*");
+	r = node(_i == 0 ? "finish" : "restore", NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "starting pe-puppetserver once more");
+	ck_assert(running("pe-puppetserver"));
+}
+END_TEST
+
 START_TEST(puppet_that_never_starts_is_named_and_ssl_is_back)
 {
 	const struct run *r;
@@ -1896,6 +1924,10 @@ add_undo(TCase *tc)
 	tcase_add_test(tc, a_backup_that_ssl_is_no_longer_like_stays);
 	tcase_add_test(tc, what_an_undo_cannot_find_out_it_says);
 	tcase_add_test(tc, a_service_that_the_undo_cannot_start_is_named);
+	tcase_add_test(tc,
+	    a_server_that_the_undo_starts_in_vain_is_started_once_more);
+	tcase_add_loop_test(tc,
+	    a_server_that_starts_in_vain_is_started_once_more, 0, 2);
 	tcase_add_test(tc, puppet_that_never_starts_is_named_and_ssl_is_back);
 	tcase_add_test(tc, an_ssl_that_the_agent_made_goes_when_it_is_undone);
 	tcase_add_test(tc, a_stale_backup_is_back_when_it_is_undone);
