@@ -146,15 +146,19 @@ harmless(char *p, size_t n)
 			*p = '?';
 }
 
+/* What is too long is cut, but not the time. */
 static void
 line_draw(void)
 {
-	char line[COLUMNS + 2];
+	char line[COLUMNS + 2], took[24];
 	size_t n;
 
+	(void)format(took, sizeof took, " (%d s)", (int)work.shown);
 	line[0] = '\r';
-	(void)format(line + 1, COLUMNS, "cmregen: %s (%d s)", work.text,
-	    (int)work.shown);
+	(void)format(line + 1, COLUMNS - strlen(took), "cmregen: %s",
+	    work.text);
+	n = strlen(line);
+	(void)format(line + n, sizeof line - n, "%s", took);
 	n = strlen(line);
 	memset(line + n, ' ', sizeof line - n);
 	harmless(line + 1, COLUMNS);

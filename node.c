@@ -1301,7 +1301,7 @@ request_act(struct node *n)
 			    "request");
 		if (seconds() - since >= n->wait)
 			return complainx("no request within %d s: another one "
-			    "of this name on the MoM prevents it (`cmregen "
+			    "of this name on the MoM may prevent it (`cmregen "
 			    "mom clean %s' there removes it); else look at "
 			    "the log of the service puppet, or wait longer "
 			    "with -w", (int)n->wait, n->certname);
@@ -1332,15 +1332,14 @@ end_act(struct node *n)
 			    "ensure=running", &n->down))
 				left |= 1 << i;
 		if (left != 0) {
-			busy("go on with the line above; waiting for %s to "
-			    "start, which may be broken off",
+			busy("go on as above; starting: %s (Ctrl-C is safe)",
 			    service_names(left));
 			nap(TICK);
 		}
 	} while (left != 0 && !interrupted());
 	if (left != 0)
 		note("not waiting for %s, which may still be starting; the "
-		    "request stands: go on with the line above",
+		    "request stands: go on as above",
 		    service_names(left));
 	if (n->down & PUPPET)
 		rc = complainx("the service puppet does not run: start it");

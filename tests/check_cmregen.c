@@ -351,6 +351,9 @@ terminal(void *arg)
 	(void)complainx("%s", "over");
 	busy("at work");
 	quiet();
+	busy("at %s long path of something that is no end of a long path, "
+	    "which is cut off here", "the very");
+	quiet();
 	quiet();
 	(void)fcntl(pty, F_SETFL, O_NONBLOCK);
 	while ((n = read(pty, text, sizeof(text))) > 0)
@@ -373,6 +376,8 @@ START_TEST(busy_rewrites_one_line_of_a_terminal)
 	ck_assert_ptr_nonnull(p);
 	assert_has_not(p, "waiting");
 	assert_has(p, "\ncmregen: at work (0 s) ");
+	assert_has(p, "\ncmregen: at the very long path of something that is no "
+	    "end of a long pat (0 s)");
 	ck_assert_uint_eq(strcspn(strstr(r->out, "\ncmregen: at work") + 1,
 	    "\n"), 79);
 }

@@ -380,12 +380,16 @@ static pid_t
 fork_captured(void)
 {
 	pid_t pid;
+	int fd;
 
 	(void)fflush(NULL);
 	(void)clock_gettime(CLOCK_MONOTONIC, &started);
 	pid = fork();
 	ck_assert_int_ne(pid, -1);
 	if (pid == 0) {
+		/* what is open here at its end, it has opened itself */
+		for (fd = 3; fd < 64; fd++)
+			(void)close(fd);
 		redirect("out", 1);
 		redirect("err", 2);
 	}
