@@ -338,7 +338,10 @@ mom_clean(const struct options *o)
 	return rc;
 }
 
-/* There is a certificate and no request: it is the new one, or the old. */
+/*
+ * There is a certificate and no request: it is the new one, or the old.  What
+ * is harmless where the guess is wrong comes first.
+ */
 static void
 signed_explain(const struct mom *m)
 {
@@ -348,10 +351,10 @@ signed_explain(const struct mom *m)
 	(void)complainx("the CA has a certificate of %s and no request: "
 	    "nothing to sign", h);
 	(void)format(rest, sizeof rest, " %s", h);
-	say("if that is the old one, and `mom clean' was not run:");
-	say_next(m->o, "the MoM", "mom clean", rest);
 	say("if it is the new one, signed before or by itself (autosigning):");
 	say_next(m->o, h, "node finish", "");
+	say("if it is the old one, since `mom clean' was not run:");
+	say_next(m->o, "the MoM", "mom clean", rest);
 }
 
 /* Waits until the CA has a request.  Returns 0, or -1. */
