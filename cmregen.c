@@ -2033,14 +2033,12 @@ walk_kept(struct walk *w, struct link *l, size_t first, size_t letter)
 {
 	const size_t end = kept_used;
 	size_t i;
-	int rc, one;
+	int rc;
 
 	qsort(kept + first, end - first, sizeof kept[0], name_order);
 	rc = 0;
-	for (i = first; i < end && (rc == 0 || w->removing); i++) {
-		one = walk_name(w, l, letters + kept[i].letter);
-		rc = one != 0 ? one : rc;
-	}
+	for (i = first; i < end && (rc == 0 || w->removing); i++)
+		rc |= walk_name(w, l, letters + kept[i].letter);
 	kept_used = first;
 	letters_used = letter;
 	return rc;

@@ -691,7 +691,7 @@ START_TEST(a_backup_that_ssl_is_no_longer_like_stays)
 }
 END_TEST
 
-/* Every service gets its answer late: none of them tells what ran before. */
+/* Neither its stop nor a question to it is answered. */
 START_TEST(what_an_undo_cannot_find_out_it_says)
 {
 	const struct run *r;
