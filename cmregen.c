@@ -1694,8 +1694,10 @@ usage(void)
 		note("%s cmregen %s %s %s", i == 0 ? "usage:" : "   or:",
 		    command[i].host, command[i].verb, command[i].synopsis);
 	note("   or: cmregen -V");
-	note("mom commands run on the master of masters, node commands on the "
-	    "compile master");
+	note("in this order: mom clean, node prepare, mom sign, node finish; "
+	    "mom on the");
+	note("master of masters, node on the compile master; the way back is "
+	    "node restore");
 	return USAGE;
 }
 
@@ -2044,20 +2046,68 @@ walk_kept(struct walk *w, struct link *l, size_t first, size_t letter)
 	return rc;
 }
 
-/* Reads names until there is no room, or no other.  Returns the one unkept. */
+/* The next name that counts; NULL: none, or with errno an error. */
 static const struct dirent *
-names_read(struct walk *w, const struct link *l, DIR *d, size_t first,
-    size_t letter)
+name_next(const struct walk *w, const struct link *l, DIR *d)
 {
-	struct dirent *e;
+	const struct dirent *e;
 
 	do {
 		errno = 0;
 		e = readdir(d);
 	} while ((e == NULL && errno == EINTR) || (e != NULL &&
 	    (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-	    skipped(w, l, e->d_name) || name_keep(e, first, letter))));
+	    skipped(w, l, e->d_name))));
 	return e;
+}
+
+/* Reads names until there is no room, or no other.  Returns the one unkept. */
+static const struct dirent *
+names_read(const struct walk *w, const struct link *l, DIR *d, size_t first,
+    size_t letter)
+{
+	const struct dirent *e;
+
+	do
+		e = name_next(w, l, d);
+	while (e != NULL && name_keep(e, first, letter));
+	return e;
+}
+
+/* Of an open directory, which is closed where that fails. */
+static DIR *
+names_open(const struct link *l, int fd)
+{
+	DIR *d;
+
+	d = fdopendir(fd);
+	if (d == NULL) {
+		(void)broken(l, "read the directory");
+		(void)close(fd);	/* only read */
+	}
+	return d;
+}
+
+/* How many names there are in an open directory that stays open. */
+static int
+names_count(const struct walk *w, const struct link *l, int at,
+    unsigned long *names)
+{
+	DIR *d;
+	int fd, rc;
+
+	fd = dir_open(at, ".");
+	if (fd == -1)
+		return broken(l, "open the copy of");
+	d = names_open(l, fd);
+	if (d == NULL)
+		return -1;
+	*names = 0;
+	while (name_next(w, l, d) != NULL)
+		++*names;
+	rc = errno == 0 ? 0 : broken(l, "read the directory");
+	(void)closedir(d);		/* only read */
+	return rc;
 }
 
 /*
@@ -2078,12 +2128,9 @@ walk_names(struct walk *w, const struct link *l, int fd, int other)
 		(void)close(fd);	/* only read */
 		return refuse(l, "directories are too deep below one another");
 	}
-	d = fdopendir(fd);
-	if (d == NULL) {
-		(void)broken(l, "read the directory");
-		(void)close(fd);	/* only read */
+	d = names_open(l, fd);
+	if (d == NULL)
 		return -1;
-	}
 	rc = 0;
 	do {
 		e = names_read(w, l, d, first, letter);
@@ -2243,15 +2290,6 @@ copy_link(const struct link *l, const struct stat *st)
 	return 0;
 }
 
-/* Counts the names of the copy. */
-static int
-count_visit(struct walk *w, const struct link *l)
-{
-	(void)l;
-	w->names++;
-	return 0;
-}
-
 /*
  * Opens a directory that is to be emptied.  Returns a descriptor; -1; or -2
  * where there is no directory any more.
@@ -2313,22 +2351,6 @@ remove_visit(struct walk *w, const struct link *l)
 	return broken(l, "remove");
 }
 
-/* Whether walk_names finds nothing in an open directory: 1, 0 or -1. */
-static int
-names_none(const struct link *l, int d)
-{
-	struct walk w;
-	int fd;
-
-	fd = dir_open(d, ".");
-	if (fd == -1)
-		return broken(l, "open the copy of");
-	walk_set(&w, NULL, count_visit);
-	if (walk_names(&w, l, fd, -1) == -1)
-		return -1;
-	return w.names == 0;
-}
-
 /*
  * Opens the directory that was just made.  A hostile owner of the directory
  * above it can have put another one of ours there: then it is not empty, or
@@ -2337,21 +2359,24 @@ names_none(const struct link *l, int d)
 static int
 open_made(const struct link *l)
 {
+	static const struct walk all;
+	unsigned long names;
 	struct stat st;
-	int fd, none;
+	int fd, rc;
 
 	fd = dir_open(l->d, l->as);
 	if (fd == -1)
 		return broken(l, "open the copy of");
-	none = l->depth == 0 ? names_none(l, fd) : 1;
-	if (none == 1 && fstat(fd, &st) == -1)
-		(void)broken(l, "look at the copy of");
-	else if (none == 0 || (none == 1 &&
-	    (st.st_uid != geteuid() || (st.st_mode & 0777) != 0700)))
+	names = 0;
+	rc = l->depth == 0 ? names_count(&all, l, fd, &names) : 0;
+	if (rc == 0 && fstat(fd, &st) == -1)
+		rc = broken(l, "look at the copy of");
+	if (rc == 0 && names == 0 && st.st_uid == geteuid() &&
+	    (st.st_mode & 0777) == 0700)
+		return fd;
+	if (rc == 0)
 		(void)refuse(l, "somebody else changes what we copy to; or "
 		    "the file system there keeps no owners and modes");
-	else if (none == 1)
-		return fd;
 	(void)close(fd);		/* only read */
 	return -1;
 }
@@ -2516,19 +2541,21 @@ extra_visit(struct walk *w, const struct link *l)
 	return broken(l, "look at");
 }
 
+/* Looks for one in the copy, which is open as d. */
 static int
-copy_walk(struct walk *w, const struct link *l, int d, int s,
-    int (*visit)(struct walk *, const struct link *))
+extra_find(const struct walk *w, const struct link *l, int d)
 {
-	int (*const before)(struct walk *, const struct link *) = w->visit;
-	int fd, rc;
+	struct walk extra = *w;
+	int fd, s, rc;
 
+	s = dir_open(l->s, l->name);
+	if (s == -1)
+		return broken(l, "open");
+	extra.visit = extra_visit;
 	fd = dir_open(d, ".");
-	if (fd == -1)
-		return broken(l, "open the copy of");
-	w->visit = visit;
-	rc = walk_names(w, l, fd, s);
-	w->visit = before;
+	rc = fd == -1 ? broken(l, "open the copy of") :
+	    walk_names(&extra, l, fd, s);
+	(void)close(s);			/* only read */
 	return rc;
 }
 
@@ -2540,18 +2567,13 @@ static int
 compare_names(struct walk *w, const struct link *l, int d)
 {
 	unsigned long names;
-	int s, rc;
+	int rc;
 
-	names = w->names;
-	w->names = 0;
-	rc = copy_walk(w, l, d, -1, count_visit);
+	names = 0;
+	rc = names_count(w, l, d, &names);
 	if (rc != 0 || names == w->names)
 		return rc;
-	s = dir_open(l->s, l->name);
-	if (s == -1)
-		return broken(l, "open");
-	rc = copy_walk(w, l, d, s, extra_visit);
-	(void)close(s);			/* only read */
+	rc = extra_find(w, l, d);
 	return rc == 0 ? differ(w, l, "changes while it is compared") : rc;
 }
 

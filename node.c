@@ -2101,6 +2101,8 @@ finish_broken(const char *stands)
 	return PART_WAY;
 }
 
+static const char in_place[] = "the new key and certificate are in place";
+
 /* Returns an exit status. */
 static int
 finish_run(struct node *n)
@@ -2123,8 +2125,7 @@ finish_run(struct node *n)
 	if (interrupted())
 		(void)complainx("interrupted");
 	if (cert != OTHER || result != RAN || down != 0 || interrupted())
-		return finish_broken(cert == OTHER ?
-		    "the new key and certificate are in place" :
+		return finish_broken(cert == OTHER ? in_place :
 		    "there is a new key, but no new certificate");
 	say("%s has a new key and certificate, and Puppet ran", n->certname);
 	say("the backup %s holds the old key: remove it when nothing needs it "
@@ -2144,8 +2145,7 @@ node_finish(const struct options *o)
 		rc = late_finish(n);
 	late = o->dry && name_exists(n->at, n->next) == 1;
 	if (rc == DONE && !late && finish_check(n) == -1)
-		rc = n->swapped ? finish_broken("the new key and certificate "
-		    "are in place") : NOT_DONE;
+		rc = n->swapped ? finish_broken(in_place) : NOT_DONE;
 	else if (rc == DONE) {
 		if (o->dry) {
 			if (!late)

@@ -218,6 +218,8 @@ START_TEST(usage_shows_every_command)
 	assert_has(r->err, "node finish ");
 	assert_has(r->err, "node restore ");
 	assert_has(r->err, "-V");
+	assert_has(r->err, "in this order: mom clean, node prepare, "
+	    "mom sign, node finish");
 }
 END_TEST
 
