@@ -17,7 +17,6 @@
 #define NEXT	"node/puppet/ssl.cmregen-next"
 #define OLD	"node/puppet/ssl.cmregen-old"
 #define STATE	"node/puppet/ssl.cmregen-state"
-#define RUNLOCK	"node/cache/state/agent_catalog_run.lock"
 #define SIGNED	"mom/ca/signed/" CM1 ".pem"
 
 static const char *ssl_first, *rest_first, *services_first, *served_first;
@@ -78,13 +77,6 @@ signed_too(void)
 {
 	prepared();
 	sign();
-}
-
-/* A process that is said to be a Puppet run. */
-static void
-run_in_progress(const char *seconds)
-{
-	sh("sleep %s & echo $! | tee -a node/background >" RUNLOCK, seconds);
 }
 
 /* How many lines of a text have these words. */

@@ -642,12 +642,11 @@ START_TEST(a_run_in_progress_that_does_not_end_is_undone)
 {
 	const struct run *r;
 
-	sh("sleep 100 & echo $! | tee -a node/background "
-	    ">node/cache/state/agent_catalog_run.lock");
+	run_in_progress("100");
 	node_first = snapshot("node");
 	r = node("prepare", "-w", "1", NULL);
 	assert_undone(r);
-	assert_has(r->err, path("node/cache/state/agent_catalog_run.lock"));
+	assert_has(r->err, path(RUNLOCK));
 	assert_has(r->err, "PID");
 	ck_assert_int_eq(logged("node", "pxp-agent ensure=stopped", 0), -1);
 }
@@ -659,8 +658,7 @@ START_TEST(a_signal_ends_the_wait_for_a_run_in_progress)
 	pid_t pid;
 	int i;
 
-	sh("sleep 100 & echo $! | tee -a node/background "
-	    ">node/cache/state/agent_catalog_run.lock");
+	run_in_progress("100");
 	node_first = snapshot("node");
 	pid = start("node", "prepare", "-p", path("node/bin/puppet"), NULL);
 	for (i = 0; i < 1000 && strstr(printed(), "Puppet run of PID") == NULL;
@@ -708,7 +706,7 @@ START_TEST(a_run_in_progress_is_waited_for)
 {
 	const struct run *r;
 
-	sh("sleep 1.5 & echo $! >node/cache/state/agent_catalog_run.lock");
+	run_in_progress("1.5");
 	r = node("prepare", NULL);
 	assert_prepared(r);
 	ck_assert(r->took >= 1);
@@ -1232,9 +1230,14 @@ END_TEST
 
 START_TEST(finish_waits_for_a_run_in_progress)
 {
+	const struct run *r;
+
 	signed_too();
-	sh("sleep 2 & echo $! >node/cache/state/agent_catalog_run.lock");
-	assert_status(node("finish", NULL), 0);
+	run_in_progress("2");
+	r = node("finish", NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "waiting for the Puppet run of PID");
+	ck_assert(r->took >= 1);
 }
 END_TEST
 
@@ -1243,11 +1246,10 @@ START_TEST(finish_tells_who_holds_the_lock)
 	const struct run *r;
 
 	signed_too();
-	sh("sleep 100 & echo $! | tee -a node/background "
-	    ">node/cache/state/agent_catalog_run.lock");
+	run_in_progress("100");
 	r = node("finish", "-w", "1", NULL);
-	ck_assert(r->status == 1 || r->status == 3);
-	assert_has(r->err, path("node/cache/state/agent_catalog_run.lock"));
+	assert_status(r, 1);
+	assert_has(r->err, path(RUNLOCK));
 	assert_has(r->err, "PID");
 	ck_assert_int_eq(logged("node", "puppet agent ", 0), -1);
 }
@@ -1375,7 +1377,7 @@ START_TEST(a_signal_ends_the_run_and_finish)
 	signed_too();
 	knob("node", "run-takes", "30");
 	pid = start("node", "finish", "-p", path("node/bin/puppet"), NULL);
-	await("node/cache/state/agent_catalog_run.lock");
+	await(RUNLOCK);
 	sleep_ms(100);
 	(void)kill(pid, run_signal[_i]);
 	r = finish(pid);

@@ -555,6 +555,12 @@ printed(void)
 }
 
 void
+run_in_progress(const char *seconds)
+{
+	sh("sleep %s & echo $! | tee -a node/background >" RUNLOCK, seconds);
+}
+
+void
 await(const char *name)
 {
 	static const struct timespec tick = { 0, 5000000 };

@@ -107,6 +107,10 @@ const struct run *run_function(int (*)(void *), void *);
 /* What a program that was started has printed by now. */
 const char *printed(void);
 
+/* Has the compile master's lock file name a process of that many seconds. */
+#define RUNLOCK	"node/cache/state/agent_catalog_run.lock"
+void	run_in_progress(const char *);
+
 /* Waits until the file exists, at most ten seconds. */
 void	await(const char *);
 
