@@ -404,17 +404,31 @@ sign_argv(const struct mom *m, const char *argv[7])
 	return argv;
 }
 
-/* The one refusal that a person can do something about. */
+/*
+ * The one refusal that a person can do something about.  From 8 on puppet
+ * keeps the reason to itself.
+ */
 static void
-sign_explain(struct child *c)
+sign_explain(const struct mom *m, struct child *c)
 {
+	int named, unsaid;
+
+	named = unsaid = 0;
 	child_rewind(c);
-	while (child_line(c, line, sizeof line) == 1)
+	while (child_line(c, line, sizeof line) == 1) {
 		if (strstr(line, "subject alternative names") != NULL)
-			note("set allow-subject-alt-names: true in the "
-			    "section certificate-authority of puppetserver's "
-			    "ca.conf, restart the server, then run this "
-			    "again");
+			named = 1;
+		if (strstr(line, "Error encountered when attempting to sign")
+		    != NULL)
+			unsaid = m->list.names[0] != '\0';
+	}
+	if (unsaid)
+		note("why, only the log of puppetserver says; most likely "
+		    "alternative names are not allowed:");
+	if (named || unsaid)
+		note("set allow-subject-alt-names: true in the section "
+		    "certificate-authority of puppetserver's ca.conf, restart "
+		    "the server, then run this again");
 }
 
 static int
@@ -435,7 +449,7 @@ sign_judge(struct mom *m, struct child *c, int status)
 		return DONE;
 	}
 	(void)complainx("puppet did not sign the request of %s", h);
-	sign_explain(c);
+	sign_explain(m, c);
 	child_show(c);
 	return m->list.pending ? NOT_DONE : PART_WAY;
 }
