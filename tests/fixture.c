@@ -715,10 +715,15 @@ sleep_ms(long ms)
 int
 suite_run(Suite *suite)
 {
+	static const int sent[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 	SRunner *runner;
 	const char *tmp;
+	size_t i;
 	int failed;
 
+	/* nohup, or a shell's &, may have them ignored */
+	for (i = 0; i < sizeof(sent) / sizeof(*sent); i++)
+		(void)signal(sent[i], SIG_DFL);
 	tmp = getenv("TMPDIR");
 	(void)snprintf(base, sizeof(base), "%s/cmregen-test.XXXXXX",
 	    tmp == NULL ? "/tmp" : tmp);
