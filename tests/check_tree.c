@@ -486,7 +486,7 @@ END_TEST
 START_TEST(a_copy_to_another_file_system)
 {
 	sh("mkdir -p tree/d; echo x >tree/d/f; chown -R 52001:52001 tree; "
-	    "truncate -s 8M image; mkfs.ext4 -q image; "
+	    "truncate -s 8M image && mkfs.ext4 -q image && "
 	    "mount -o loop image to");
 	assert_copied();
 }
