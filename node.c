@@ -87,6 +87,7 @@ struct node {
 	int unclean;			/* the MoM has the old certificate */
 	int dead;			/* those that undo could not start */
 	int absent;			/* there was no ssl */
+	int unfit;			/* one beside old that is of no use */
 	int signed_already;		/* autosigning */
 	char fingerprint[FINGERPRINT_SIZE];
 };
@@ -180,18 +181,19 @@ service_read(struct node *n, int i)
 static int
 service_record(struct node *n, int i, int bad)
 {
+	const int bit = 1 << i, stopped = n->service[i].changed;
 	char record[NAME_SIZE];
 
 	if (bad)
-		n->lost |= 1 << i;
-	if ((n->known & 1 << i) || ((n->resumed || n->lost & 1 << i) &&
-	    !n->service[i].changed))
+		n->lost |= bit;
+	if (stopped ? n->known & n->ran & bit : n->resumed ||
+	    ((n->known | n->lost) & bit))
 		return 0;
-	n->known |= 1 << i;
-	if (n->service[i].changed)
-		n->ran |= 1 << i;
+	n->known |= bit;
+	if (stopped)
+		n->ran |= bit;
 	(void)format(record, sizeof record, "%s %s", service_name[i],
-	    n->service[i].changed ? "running" : "stopped");
+	    stopped ? "running" : "stopped");
 	return lock_add(&n->lock, record);
 }
 
@@ -298,6 +300,22 @@ services_start(struct node *n, int set)
 	return (bad & ~SERVERS) | services(n, again, "ensure=running");
 }
 
+/*
+ * A path, and what its name ends with, as a runbook has it: one word for the
+ * shell.  Two of them can be in use.
+ */
+static const char *
+word(const char *path, const char *tail)
+{
+	static char words[2][4 * PATH_SIZE + 3];
+	static int last;
+	char whole[PATH_SIZE];
+
+	last = !last;
+	(void)format(whole, sizeof whole, "%s%s", path, tail);
+	return quote(words[last], sizeof words[last], whole);
+}
+
 static void
 services_show(struct node *n, int set, const char *ensure)
 {
@@ -305,8 +323,8 @@ services_show(struct node *n, int set, const char *ensure)
 
 	for (i = 0; i < SERVICES; i++)
 		if (set & 1 << i)
-			say("%s resource service %s %s", n->o->puppet,
-			    service_name[i], ensure);
+			say("%s resource service %s %s",
+			    word(n->o->puppet, ""), service_name[i], ensure);
 }
 
 /*
@@ -730,20 +748,74 @@ pem_look(struct node *n, const char *dir, const char *file, const char *label)
 	return pem_fingerprint(text, label, n->fingerprint) == 0;
 }
 
-/* Whether the directory at least could be a backup: it has private_keys. */
+/* Whether ssl, or what is to be its backup, at least has private_keys. */
 static int
-backup_like(const struct node *n)
+ssl_like(const struct node *n, int at, const char *name)
 {
 	char path[PATH_SIZE];
 	int fd;
 
-	if (format(path, sizeof path, "%s/%s", n->copy, n->key) == -1)
+	if (format(path, sizeof path, "%s/%s", name, n->key) == -1)
 		return 0;
 	path[strlen(path) - strlen(strrchr(path, '/'))] = '\0';
-	fd = file_open(n->bat, path);
+	fd = file_open(at, path);
 	if (fd != -1)
 		(void)close(fd);	/* only read */
 	return fd != -1;
+}
+
+/*
+ * Whether a request, in text, is of another key than the one in the same
+ * directory: 1; 0, also where that cannot be told; or -1.
+ */
+static int
+request_foreign(struct node *n, const char *dir)
+{
+	if (read_below(n->at, dir, n->key, other) == -1)
+		return complain("read the key in %s", dir);
+	return pem_of_key(other, text, "CERTIFICATE REQUEST") == 0;
+}
+
+/*
+ * Nobody can use an ssl that the agent made with a certificate that is not of
+ * its key, or a request that is not: the first where the MoM was not cleaned,
+ * the second where somebody else had submitted one of this name.
+ */
+static int
+ssl_unfit(struct node *n, int key, int cert)
+{
+	int rc;
+
+	if (key != SAME && cert == SAME) {
+		note("the certificate of %s was not cleaned on the MoM, and "
+		    "%s has it without its key: this %s is discarded",
+		    n->certname, n->ssl, n->ssl);
+		return 1;
+	}
+	if (key != OTHER || cert != NONE)
+		return 0;
+	rc = pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST");
+	if (rc == 1)
+		rc = request_foreign(n, n->ssl);
+	if (rc == 1)
+		note("the request in %s is not of its key: this %s is "
+		    "discarded", n->ssl, n->ssl);
+	return rc;
+}
+
+/* What was set aside may go only where the backup has its key. */
+static int
+old_backed(struct node *n)
+{
+	int rc;
+
+	rc = name_exists(n->bat, n->copy);
+	if (rc == 1)
+		rc = alike(n->at, n->old, n->bat, n->copy, n->key);
+	else if (rc == 0)
+		rc = OTHER;
+	return rc != OTHER ? rc : complainx("%s is there, but %s is not its "
+	    "backup: give the same -b as before", n->old, n->path);
 }
 
 /* The key is still that of the backup. */
@@ -776,15 +848,16 @@ begin_same(struct node *n, int cert)
 static enum begin
 begin_new(struct node *n, int key, int cert)
 {
-	if (key == NONE || cert == NONE)
-		return START;
-	if (cert == SAME) {
-		note("the certificate of %s was not cleaned on the MoM: the "
-		    "key is new, the certificate is not; this %s is discarded",
-		    n->certname, n->ssl);
+	const int unfit = ssl_unfit(n, key, cert);
+
+	if (unfit == -1)
+		return REFUSE;
+	if (unfit) {
 		n->aside = n->del;
 		return DISCARD;
 	}
+	if (key == NONE || cert == NONE)
+		return START;
 	(void)complainx("the key and the certificate are newer than the "
 	    "backup %s: if this regeneration is not finished, run `cmregen "
 	    "node finish'; else move the backup away, or name another with -b",
@@ -794,23 +867,23 @@ begin_new(struct node *n, int key, int cert)
 
 /* An ssl set aside is there: a run broke off. */
 static enum begin
-begin_old(struct node *n, int copy, int key)
+begin_old(struct node *n, int copy, int key, int cert)
 {
 	n->aside = n->old;
 	n->away = 1;
-	if (copy && n->absent)
-		return EMPTY;
-	if (copy && key != SAME)
-		return START;
-	if (copy)
-		(void)complainx("%s and %s both have the key of the backup "
-		    "%s: look which is right, and move the other away",
-		    n->ssl, n->old, n->path);
-	else if (n->absent)
+	if (!copy && n->absent)
 		return COPY;
-	else
-		(void)complainx("%s is there, but not the backup %s: give the "
-		    "same -b as before", n->old, n->path);
+	if (old_backed(n) == -1)
+		return REFUSE;
+	if (n->absent)
+		return EMPTY;
+	if (key != SAME) {
+		n->unfit = ssl_unfit(n, key, cert);
+		return n->unfit == -1 ? REFUSE : n->unfit ? EMPTY : START;
+	}
+	(void)complainx("%s and %s both have the key of the backup %s: look "
+	    "which is right, and move the other away", n->ssl, n->old,
+	    n->path);
 	return REFUSE;
 }
 
@@ -827,7 +900,7 @@ begin_check(struct node *n, int copy)
 	if (new || bad)
 		return complainx("a `cmregen node restore' broke off: run it "
 		    "again");
-	if (copy && !backup_like(n))
+	if (copy && !ssl_like(n, n->bat, n->copy))
 		return complainx("%s exists, but has no %s: it is no backup "
 		    "of ssl; choose another for -b", n->path, n->key);
 	return 0;
@@ -851,13 +924,19 @@ begin(struct node *n)
 	if (key == -1 || cert == -1)
 		return REFUSE;
 	if (old)
-		return begin_old(n, copy, key);
+		return begin_old(n, copy, key, cert);
 	if (n->absent && copy)
 		return EMPTY;
 	if (n->absent) {
 		(void)complainx("there is neither %s nor a backup %s: give "
 		    "the same -b as before, or let Puppet make its key",
 		    n->ssldir, n->path);
+		return REFUSE;
+	}
+	if (!copy && !ssl_like(n, n->at, n->ssl)) {
+		(void)complainx("%s has no %s, and so no key to make anew: "
+		    "move it away, and let Puppet make its key", n->ssldir,
+		    n->key);
 		return REFUSE;
 	}
 	if (!copy && pem_look(n, n->ssl, n->cert, "CERTIFICATE") == 0)
@@ -898,6 +977,17 @@ leftovers_remove(struct node *n)
 	return rc | tree_remove(n->at, n->del);
 }
 
+static void
+leftovers_show(struct node *n)
+{
+	if (name_exists(n->bat, n->part) == 1)
+		say("rm -rf %s", word(n->path, ".cmregen-part"));
+	if (name_exists(n->bat, n->stale) == 1)
+		say("rm -rf %s", word(n->path, ".cmregen-del"));
+	if (name_exists(n->at, n->del) == 1)
+		say("rm -rf %s", word(n->ssldir, ".cmregen-del"));
+}
+
 /*
  * Step 2: the backup.  A stale one is kept until the end, so that undo can
  * bring it back; only where ssl changes a second time during one run there is
@@ -921,8 +1011,11 @@ copy_act(struct node *n)
 		return -1;
 	if (exists && name_move(n->bat, n->copy, n->bat, n->stale) == -1)
 		return -1;
-	if (name_move(n->bat, n->part, n->bat, n->copy) == -1)
+	if (name_move(n->bat, n->part, n->bat, n->copy) == -1) {
+		/* where only its fsync failed, the rename may stand */
+		n->made |= !twice && name_exists(n->bat, n->copy) == 1;
 		return -1;
+	}
 	if (exists && n->made && !twice)
 		return tree_remove(n->bat, n->stale);
 	n->made = !twice;
@@ -963,11 +1056,10 @@ copy_undo(struct node *n)
 static void
 copy_show(struct node *n)
 {
-	if (n->away)
-		say("mv %s.cmregen-old %s", n->ssldir, n->ssldir);
 	if (n->replace)
-		say("mv %s %s.cmregen-del", n->path, n->path);
-	say("cp -Rp %s %s", n->ssldir, n->path);
+		say("mv %s %s", word(n->path, ""),
+		    word(n->path, ".cmregen-del"));
+	say("cp -Rp %s %s", word(n->ssldir, ""), word(n->path, ""));
 }
 
 /* Step 3: services. */
@@ -993,26 +1085,28 @@ stop_act(struct node *n)
 	return stop_some(n, ALL & ~PUPPET);
 }
 
-/* Adds to a set those of the services asked for that are enabled. */
+/*
+ * Adds to a set those of the services asked for that are enabled.  Returns
+ * those that did not answer.
+ */
 static int
 enabled_find(struct node *n, int ask, int *set)
 {
-	int i;
+	int i, bad;
 
 	if (ask == 0)
 		return 0;
 	busy("asking which services are enabled");
-	if (services(n, ask, NULL) != 0)
-		return -1;
+	bad = services(n, ask, NULL);
 	for (i = 0; i < SERVICES; i++)
-		if ((ask & 1 << i) && n->service[i].enabled)
+		if ((ask & ~bad & 1 << i) && n->service[i].enabled)
 			*set |= 1 << i;
-	return 0;
+	return bad;
 }
 
 /*
  * Whether a service ran whose answer was lost, in a crash or otherwise, nobody
- * knows: one that is enabled did.
+ * knows: one that is enabled did.  Returns those of which that is unknown.
  */
 static int
 ran_find(struct node *n)
@@ -1039,12 +1133,13 @@ running_find(struct node *n)
 static int
 stop_undo(struct node *n)
 {
-	if (ran_find(n) == -1)
-		return complainx("what ran before is not known: look at %s",
-		    service_names(n->lost));
-	if (n->ran == 0)
-		return 0;
-	n->dead = services_start(n, n->ran);
+	const int unknown = ran_find(n);
+
+	if (n->ran != 0)
+		n->dead = services_start(n, n->ran);
+	if (unknown != 0)
+		return complainx("whether these ran before is not known, look "
+		    "at them: %s", service_names(unknown));
 	return n->dead == 0 ? 0 : -1;
 }
 
@@ -1061,7 +1156,7 @@ static void
 again_show(struct node *n)
 {
 	if (n->begin <= STOP)
-		say("diff -r %s %s", n->ssldir, n->path);
+		say("diff -r %s %s", word(n->ssldir, ""), word(n->path, ""));
 }
 
 /* Step 4: a service may have written into ssl until it stopped. */
@@ -1087,6 +1182,8 @@ again_act(struct node *n)
 static int
 aside_act(struct node *n)
 {
+	if (n->unfit)
+		return discard(n->at, n->ssl, n->del);
 	if (n->absent || n->begin == EMPTY || n->begin == START)
 		return 0;
 	if (n->aside == NULL)
@@ -1128,9 +1225,11 @@ aside_undo(struct node *n)
 static void
 aside_show(struct node *n)
 {
-	if (!n->absent && n->begin != START)
-		say("mv %s %s.cmregen-%s", n->ssldir, n->ssldir,
-		    n->begin == DISCARD ? "del" : "old");
+	if (n->unfit)
+		say("rm -rf %s", word(n->ssldir, ""));
+	else if (!n->absent && n->begin != START)
+		say("mv %s %s", word(n->ssldir, ""), word(n->ssldir,
+		    n->begin == DISCARD ? ".cmregen-del" : ".cmregen-old"));
 }
 
 /* Step 6: the cached catalog. */
@@ -1164,7 +1263,10 @@ catalog_act(struct node *n)
 static void
 catalog_show(struct node *n)
 {
-	say("rm -f %s/catalog/%s.json", n->client_datadir, n->certname);
+	char name[PATH_SIZE];
+
+	(void)format(name, sizeof name, "/catalog/%s.json", n->certname);
+	say("rm -f %s", word(n->client_datadir, name));
 }
 
 /* Step 7. */
@@ -1173,7 +1275,7 @@ start_act(struct node *n)
 {
 	int i;
 
-	if (ran_find(n) == -1)
+	if (ran_find(n) != 0)
 		return -1;
 	n->started = n->ran | PUPPET;
 	n->late = ALL & ~PUPPET;
@@ -1229,10 +1331,10 @@ start_show(struct node *n)
 static int
 request_own(struct node *n, const char *dir)
 {
-	if (read_below(n->at, dir, n->key, other) == -1)
-		return complain("read the key in %s", dir);
-	if (pem_of_key(other, text, "CERTIFICATE REQUEST") != 0)
-		return 1;
+	const int foreign = request_foreign(n, dir);
+
+	if (foreign != 1)
+		return foreign == 0 ? 1 : -1;
 	n->unclean = 1;
 	return complainx("the request in %s is not of the key there: another "
 	    "one of this name was on the CA; find out whose, run `cmregen mom "
@@ -1354,10 +1456,10 @@ static void
 end_show(struct node *n)
 {
 	if (!n->absent || n->aside != NULL)
-		say("rm -rf %s.cmregen-%s", n->ssldir, n->begin == DISCARD ?
-		    "del" : "old");
+		say("rm -rf %s", word(n->ssldir, n->begin == DISCARD ?
+		    ".cmregen-del" : ".cmregen-old"));
 	if (n->replace)
-		say("rm -rf %s.cmregen-del", n->path);
+		say("rm -rf %s", word(n->path, ".cmregen-del"));
 }
 
 /*
@@ -1421,7 +1523,7 @@ steps_run(struct node *n, const struct step *s, int first, int count,
 		return standing(n, again);
 	hold();
 	rc = 0;
-	for (; i >= 0; i--)
+	for (i = count - 2; i >= 0; i--)
 		if (s[i].undo != NULL && s[i].undo(n) == -1)
 			rc = -1;
 	if (rc == -1 || lock_forget(&n->lock) == -1)
@@ -1457,6 +1559,24 @@ prepare_run(struct node *n, const struct step *s, int first, int count)
 		n->away = n->absent = 0;
 	}
 	return steps_run(n, s, first, count, "prepare");
+}
+
+static int
+prepare_show(struct node *n, const struct step *s, int first, int count)
+{
+	if (running_find(n) == -1 || ran_find(n) != 0)
+		return NOT_DONE;
+	leftovers_show(n);
+	if (n->begin == COPY && n->aside != NULL) {
+		say("mv %s %s", word(n->ssldir, ".cmregen-old"),
+		    word(n->ssldir, ""));
+		n->aside = NULL;
+		n->away = n->absent = 0;
+	}
+	(void)steps_show(n, s, first, count);
+	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
+	hand_off(n);
+	return DONE;
 }
 
 /* Decides where to begin, past what `prepare -l' and finish have left. */
@@ -1505,14 +1625,12 @@ prepare(struct node *n)
 		return NOT_DONE;
 	if (there == 0)
 		i = 1;			/* a puppet that runs makes none */
-	if (!n->o->dry)
-		return prepare_run(n, step, i, count);
-	if (running_find(n) == -1 || ran_find(n) == -1)
-		return NOT_DONE;
-	(void)steps_show(n, step, i, count);
-	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
-	hand_off(n);
-	return DONE;
+	else if (n->begin == START) {
+		n->aside = NULL;	/* handed on: the old is history */
+		n->away = 0;
+	}
+	return n->o->dry ? prepare_show(n, step, i, count) :
+	    prepare_run(n, step, i, count);
 }
 
 /*
@@ -1817,7 +1935,7 @@ finish_check(struct node *n)
 		return complainx("no backup %s: give the same -b as before, or "
 		    "begin with `cmregen mom clean %s' on the MoM, then run "
 		    "`cmregen node prepare' here", n->path, n->certname);
-	if (rc == 1 && !backup_like(n))
+	if (rc == 1 && !ssl_like(n, n->bat, n->copy))
 		return complainx("%s has no %s: it is no backup; give the -b "
 		    "of `node prepare'", n->path, n->key);
 	if (rc == 1)
@@ -1910,7 +2028,10 @@ late_swap_act(struct node *n)
 	if (n->swapped)
 		return 0;
 	n->aside = n->old;
-	if (!n->absent && name_move(n->at, n->ssl, n->at, n->old) == -1)
+	/* beside old, it is one that puppet has made since a crash */
+	if (n->away && discard(n->at, n->ssl, n->del) == -1)
+		return -1;
+	if (!n->away && name_move(n->at, n->ssl, n->at, n->old) == -1)
 		return -1;
 	n->away = 1;
 	if (name_move(n->at, n->next, n->at, n->ssl) == -1)
@@ -2000,8 +2121,15 @@ late_stop_show(struct node *n)
 static void
 late_swap_show(struct node *n)
 {
-	say("mv %s %s.cmregen-old", n->ssldir, n->ssldir);
-	say("mv %s.cmregen-next %s", n->ssldir, n->ssldir);
+	if (n->swapped)
+		return;
+	if (!n->away)
+		say("mv %s %s", word(n->ssldir, ""),
+		    word(n->ssldir, ".cmregen-old"));
+	else if (!n->absent)
+		say("rm -rf %s", word(n->ssldir, ""));
+	say("mv %s %s", word(n->ssldir, ".cmregen-next"),
+	    word(n->ssldir, ""));
 }
 
 static void
@@ -2010,7 +2138,7 @@ late_serve_show(struct node *n)
 	char program[PATH_SIZE];
 
 	if (n->ran & SERVERS && puppetserver_path(n->o, program) == 0)
-		say("%s reload", program);
+		say("%s reload", word(program, ""));
 	services_show(n, n->ran & OTHERS, "ensure=stopped");
 	services_show(n, n->ran & (OTHERS | PUPPET), "ensure=running");
 }
@@ -2018,7 +2146,7 @@ late_serve_show(struct node *n)
 static void
 late_end_show(struct node *n)
 {
-	say("rm -rf %s.cmregen-old", n->ssldir);
+	say("rm -rf %s", word(n->ssldir, ".cmregen-old"));
 }
 
 /*
@@ -2032,8 +2160,8 @@ late_begin(struct node *n, int next, int old)
 		n->begin = START;
 		n->aside = n->old;
 		n->away = 1;
-		n->swapped = !next;
-		return 1;
+		n->swapped = n->served = !next;
+		return old_backed(n) == -1 ? -1 : 1;
 	}
 	n->begin = begin(n);
 	if (n->begin == COPY || n->begin == STOP)
@@ -2075,6 +2203,7 @@ late_finish(struct node *n)
 	if (n->o->dry) {
 		if (running_find(n) == -1)
 			return NOT_DONE;
+		leftovers_show(n);
 		return steps_show(n, step, i, count);
 	}
 	if (leftovers_remove(n) == -1)
@@ -2143,14 +2272,14 @@ node_finish(const struct options *o)
 	if (node_open(n, o, FINISH_WAIT) == 0 && disabled_check(n) == 0 &&
 	    lock(n) == 0)
 		rc = late_finish(n);
-	late = o->dry && name_exists(n->at, n->next) == 1;
+	late = o->dry && (n->away || name_exists(n->at, n->next) == 1);
 	if (rc == DONE && !late && finish_check(n) == -1)
 		rc = n->swapped ? finish_broken(in_place) : NOT_DONE;
 	else if (rc == DONE) {
 		if (o->dry) {
 			if (!late)
 				say("# wait until the request is signed");
-			say("%s agent --test", o->puppet);
+			say("%s agent --test", word(o->puppet, ""));
 			say("# then, of these, start what is enabled:");
 			services_show(n, ALL, "ensure=running");
 		} else
@@ -2280,8 +2409,11 @@ backup_copy_undo(struct node *n)
 static void
 backup_copy_show(struct node *n)
 {
+	if (n->aside == NULL && name_exists(n->at, n->new) == 1)
+		say("rm -rf %s", word(n->ssldir, ".cmregen-new"));
 	if (n->aside == NULL)
-		say("cp -Rp %s %s.cmregen-new", n->path, n->ssldir);
+		say("cp -Rp %s %s", word(n->path, ""),
+		    word(n->ssldir, ".cmregen-new"));
 }
 
 /* Of two runs, it is what the first has set aside that undo brings back. */
@@ -2331,9 +2463,10 @@ static void
 swap_show(struct node *n)
 {
 	if (!n->absent)
-		say("mv %s %s.cmregen-bad", n->ssldir, n->ssldir);
-	say("mv %s.cmregen-%s %s", n->ssldir, n->aside == NULL ? "new" : "old",
-	    n->ssldir);
+		say("mv %s %s", word(n->ssldir, ""),
+		    word(n->ssldir, ".cmregen-bad"));
+	say("mv %s %s", word(n->ssldir, n->aside == NULL ? ".cmregen-new" :
+	    ".cmregen-old"), word(n->ssldir, ""));
 }
 
 /* What ran, or is enabled; nobody waits for puppet to make a request. */
@@ -2343,7 +2476,7 @@ back_start_act(struct node *n)
 	int bad;
 
 	n->started = n->ran;
-	if (enabled_find(n, ALL & ~n->ran, &n->started) == -1)
+	if (enabled_find(n, ALL & ~n->ran, &n->started) != 0)
 		return -1;
 	bad = services_start(n, n->started);
 	if (bad & PUPPET)
@@ -2388,10 +2521,10 @@ back_end_act(struct node *n)
 static void
 back_end_show(struct node *n)
 {
-	if (!n->absent)
-		say("rm -rf %s.cmregen-bad", n->ssldir);
+	if (!n->absent || name_exists(n->at, n->bad) == 1)
+		say("rm -rf %s", word(n->ssldir, ".cmregen-bad"));
 	if (n->aside == NULL && name_exists(n->at, n->old) == 1)
-		say("rm -rf %s.cmregen-old", n->ssldir);
+		say("rm -rf %s", word(n->ssldir, ".cmregen-old"));
 }
 
 static int
@@ -2447,9 +2580,9 @@ owner_check(const struct node *n)
 	    AT_SYMLINK_NOFOLLOW) == -1 || ssl.st_uid == 0)
 		return 0;
 	return complainx("the backup %s belongs to root, %s to another user, "
-	    "who could not read its key: type chown -R %d:%d %s, then run "
+	    "who could not read its key: type chown -Rh %d:%d %s, then run "
 	    "this again", n->path, n->ssldir, (int)ssl.st_uid,
-	    (int)ssl.st_gid, n->path);
+	    (int)ssl.st_gid, word(n->path, ""));
 }
 
 /* A regeneration that is finished can be undone, but that costs its result. */
@@ -2471,6 +2604,8 @@ restore_source(struct node *n)
 	copy = name_exists(n->bat, n->copy);
 	if (old == -1 || copy == -1)
 		return -1;
+	if (copy && old && n->o->root == NULL && old_backed(n) == -1)
+		return -1;
 	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n))) {
 		restore_warn(n);
 		return owner_check(n);
@@ -2486,24 +2621,37 @@ restore_source(struct node *n)
 	return 0;
 }
 
+/* Whether `prepare -l' was run, and finish has not yet set ssl aside. */
+static int
+late_begun(const struct node *n)
+{
+	return !n->absent && name_exists(n->at, n->next) == 1 &&
+	    name_exists(n->at, n->old) == 0;
+}
+
 /*
- * Of `prepare -l' nothing is to be taken back but the directory that nobody
- * uses yet.  Returns whether that was all.
+ * Then nothing is to be taken back but a directory that nobody uses yet, and
+ * what a finish that broke off has stopped.
  */
 static int
 late_restore(struct node *n)
 {
-	if (n->absent || name_exists(n->at, n->next) != 1 ||
-	    name_exists(n->at, n->old) != 0 ||
-	    name_exists(n->bat, n->copy) != 0)
-		return 0;
-	if (n->o->dry)
-		say("rm -rf %s.cmregen-next", n->ssldir);
-	else if (discard(n->at, n->next, n->del) == 0 &&
-	    tree_remove(n->at, n->state) == 0)
-		say("%s is removed; %s was never touched", n->next,
-		    n->ssldir);
-	return 1;
+	if (n->o->dry) {
+		say("rm -rf %s", word(n->ssldir, ".cmregen-next"));
+		services_show(n, n->ran, "ensure=running");
+		return DONE;
+	}
+	if (discard(n->at, n->next, n->del) == -1 ||
+	    tree_remove(n->at, n->state) == -1 || leftovers_remove(n) == -1)
+		return PART_WAY;
+	say("%s is removed; %s was never touched", n->next, n->ssldir);
+	if (n->o->root == NULL && stop_undo(n) == -1) {
+		if (n->dead != 0)
+			(void)complainx("not running, though it was before, "
+			    "start it: %s", service_names(n->dead));
+		return PART_WAY;
+	}
+	return lock_forget(&n->lock) == -1 ? PART_WAY : DONE;
 }
 
 static int
@@ -2525,9 +2673,8 @@ restore(struct node *n)
 	const int count = n->o->root != NULL ? 3 : 5;
 	int i, rc;
 
-	if (late_restore(n))
-		return name_exists(n->at, n->next) == 0 || n->o->dry ? DONE :
-		    PART_WAY;
+	if (late_begun(n))
+		return late_restore(n);
 	if (restore_source(n) == -1)
 		return NOT_DONE;
 	i = restored(n);

@@ -561,6 +561,14 @@ run_in_progress(const char *seconds)
 }
 
 void
+runbook(const char *s)
+{
+	put("runbook", s);
+	sh("grep -E '^(mv|cp|rm|/)' runbook >runbook.sh; test -s runbook.sh; "
+	    "sh -x runbook.sh >runbook.out 2>&1; rm runbook runbook.sh");
+}
+
+void
 await(const char *name)
 {
 	static const struct timespec tick = { 0, 5000000 };

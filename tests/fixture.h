@@ -111,6 +111,9 @@ const char *printed(void);
 #define RUNLOCK	"node/cache/state/agent_catalog_run.lock"
 void	run_in_progress(const char *);
 
+/* Types the commands of a runbook that -n has printed. */
+void	runbook(const char *);
+
 /* Waits until the file exists, at most ten seconds. */
 void	await(const char *);
 
