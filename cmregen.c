@@ -1316,6 +1316,8 @@ settings_ask(const struct options *o, const char *section,
 	argv[n] = NULL;
 	busy("asking puppet for its settings");
 	rc = child_start(&c, argv);
+	if (rc == -1)
+		note("where Puppet is elsewhere, name its program with -p");
 	if (rc == 0 && (child_wait_or_stop(&c) != 0 ||
 	    settings_read(&c, s, count) == -1)) {
 		rc = complainx("puppet did not tell its settings: repair "
@@ -1349,7 +1351,9 @@ puppet_major(const struct options *o)
 				major = (int)number_read(line);
 			}
 		}
-	if (rc == 0 && major < 1) {
+	if (rc == 0 && major < 1 && interrupted())
+		major = complainx("interrupted");
+	else if (rc == 0 && major < 1) {
 		(void)complainx("puppet did not tell its version: is %s the "
 		    "puppet program (see -p)?", o->puppet);
 		child_show(&c);

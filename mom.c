@@ -265,10 +265,11 @@ clean_judge(struct mom *m, struct child *c, int status)
 		say("%s: %s", h, request ? "its request is removed from the "
 		    "CA; there was no certificate to revoke" : "its "
 		    "certificate is revoked and removed from the CA");
-		if (request)
+		if (request) {
 			say("if `node prepare' was run there, and not `node "
-			    "restore' since, that was its request: then run "
-			    "`cmregen node restore' first");
+			    "restore' since, that was its request; then first:");
+			say_next(m->o, h, "node restore", "");
+		}
 		say_next(m->o, h, "node prepare", "");
 		return DONE;
 	}
@@ -293,6 +294,8 @@ clean(struct mom *m)
 	if (m->list.unknown) {
 		(void)complainx("the CA has nothing of %s: it was cleaned "
 		    "before, or is misspelt", h);
+		say("if it was cleaned before:");
+		say_next(m->o, h, "node prepare", "");
 		return NOT_DONE;
 	}
 	if (m->o->dry) {
@@ -376,9 +379,11 @@ request_wait(struct mom *m)
 		if (interrupted())
 			return complainx("interrupted; nothing was signed");
 		if (seconds() - since >= m->o->wait)
-			return complainx("the CA has no request of %s: run "
-			    "`cmregen node prepare' there, or wait for it "
-			    "with -w", h);
+			return complainx("the CA has no request of %s: is the "
+			    "name right?  Run `cmregen node prepare' there, or "
+			    "wait for it with -w; if that has printed a "
+			    "fingerprint before, its request was removed here: "
+			    "run `cmregen node restore' there first", h);
 		busy("waiting for the request of %s", h);
 	}
 }
@@ -471,9 +476,10 @@ mom_sign(const struct options *o)
 	if (o->fingerprint != NULL &&
 	    !fingerprint_match(o->fingerprint, m->list.fingerprint)) {
 		(void)complainx("this is not the request that -f names, and "
-		    "was not signed: compare with what `node prepare' printed "
-		    "on %s; a foreign or old request goes away by `cmregen "
-		    "mom clean %s'", o->certname, o->certname);
+		    "was not signed: compare -f with what `node prepare' "
+		    "printed on %s; only if that is another than this, it is "
+		    "a foreign or old request, which goes away by `cmregen mom "
+		    "clean %s'", o->certname, o->certname);
 		return NOT_DONE;
 	}
 	if (o->dry) {

@@ -586,6 +586,8 @@ backup_open(struct node *n)
 	}
 	(void)format(n->path, sizeof n->path, "%s", n->o->backup);
 	n->bat = path_open(n->path, n->copy);
+	if (n->bat == -1)
+		note("the directory that -b is in must exist: is it mounted?");
 	return n->bat == -1 ? -1 : 0;
 }
 
@@ -639,6 +641,8 @@ disabled_check(const struct node *n)
 	len = path_read(n->disabled, text, sizeof text);
 	if (len == -1 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
+	if (len > 0)
+		text[strcspn(text, "\n")] = '\0';
 	return complainx("Puppet is administratively disabled (%s): if it may "
 	    "run, type: %s agent --enable", len > 0 ? text : n->disabled,
 	    n->o->puppet);
@@ -765,15 +769,21 @@ ssl_like(const struct node *n, int at, const char *name)
 }
 
 /*
- * Whether a request, in text, is of another key than the one in the same
- * directory: 1; 0, also where that cannot be told; or -1.
+ * Whether a certificate or request below a directory is of another key than
+ * the one there: 1; 0, also where that cannot be told, or there is none; or
+ * -1.
  */
 static int
-request_foreign(struct node *n, const char *dir)
+pem_foreign(struct node *n, const char *dir, const char *file,
+    const char *label)
 {
+	const int rc = pem_look(n, dir, file, label);
+
+	if (rc != 1)
+		return rc;
 	if (read_below(n->at, dir, n->key, other) == -1)
 		return complain("read the key in %s", dir);
-	return pem_of_key(other, text, "CERTIFICATE REQUEST") == 0;
+	return pem_of_key(other, text, label) == 0;
 }
 
 /*
@@ -792,14 +802,15 @@ ssl_unfit(struct node *n, int key, int cert)
 		    n->certname, n->ssl, n->ssl);
 		return 1;
 	}
-	if (key != OTHER || cert != NONE)
+	if (key != OTHER)
 		return 0;
-	rc = pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST");
+	rc = cert == NONE ? pem_foreign(n, n->ssl, n->request,
+	    "CERTIFICATE REQUEST") : pem_foreign(n, n->ssl, n->cert,
+	    "CERTIFICATE");
 	if (rc == 1)
-		rc = request_foreign(n, n->ssl);
-	if (rc == 1)
-		note("the request in %s is not of its key: this %s is "
-		    "discarded", n->ssl, n->ssl);
+		note("the %s in %s is not of the key there: this %s is "
+		    "discarded", cert == NONE ? "request" : "certificate",
+		    n->ssl, n->ssl);
 	return rc;
 }
 
@@ -1331,7 +1342,8 @@ start_show(struct node *n)
 static int
 request_own(struct node *n, const char *dir)
 {
-	const int foreign = request_foreign(n, dir);
+	const int foreign = pem_foreign(n, dir, n->request,
+	    "CERTIFICATE REQUEST");
 
 	if (foreign != 1)
 		return foreign == 0 ? 1 : -1;
@@ -1345,15 +1357,18 @@ request_own(struct node *n, const char *dir)
 static int
 request_look(struct node *n)
 {
-	int rc;
+	int rc, foreign;
 
+	foreign = pem_foreign(n, n->ssl, n->cert, "CERTIFICATE");
 	rc = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
-	n->unclean = rc == 1 && same(n, n->cert) == SAME;
+	if (foreign == -1)
+		return -1;
+	n->unclean = foreign || (rc == 1 && same(n, n->cert) == SAME);
 	if (n->unclean)
-		return complainx("the MoM still had the old certificate of "
-		    "%s, and the agent has fetched that: run `cmregen mom "
-		    "clean %s' on the MoM, then this again", n->certname,
-		    n->certname);
+		return complainx("the MoM still had %s certificate of %s, and "
+		    "the agent has fetched that: run `cmregen mom clean %s' "
+		    "on the MoM, then this again", foreign ? "another" :
+		    "the old", n->certname, n->certname);
 	if (rc != 0) {
 		n->signed_already = 1;
 		return rc;
@@ -1402,11 +1417,13 @@ request_act(struct node *n)
 			return complainx("interrupted while it waited for the "
 			    "request");
 		if (seconds() - since >= n->wait)
-			return complainx("no request within %d s: another one "
-			    "of this name on the MoM may prevent it (`cmregen "
-			    "mom clean %s' there removes it); else look at "
-			    "the log of the service puppet, or wait longer "
-			    "with -w", (int)n->wait, n->certname);
+			return complainx("no request within %d s: does the "
+			    "server of the MoM (%s) run, and can it be reached "
+			    "from here?  Another request of this name there "
+			    "may prevent it, too (`cmregen mom clean %s' there "
+			    "removes it); the log of the service puppet tells; "
+			    "or wait longer with -w", (int)n->wait,
+			    n->ca_server, n->certname);
 		busy("waiting for Puppet to make key and request");
 	}
 	if (rc == 1)
@@ -1449,6 +1466,12 @@ end_act(struct node *n)
 		note("%s: not running yet, which is usual without a "
 		    "certificate; `cmregen node finish' starts what is "
 		    "enabled", service_names(n->down));
+	for (i = left = 0; i < SERVICES; i++)
+		if ((n->down & ~PUPPET & 1 << i) && !n->service[i].enabled)
+			left |= 1 << i;
+	if (left != 0)
+		note("%s: not enabled: start that yourself after `cmregen "
+		    "node finish'", service_names(left));
 	return rc | lock_forget(&n->lock);
 }
 
@@ -1573,8 +1596,10 @@ prepare_show(struct node *n, const struct step *s, int first, int count)
 		n->aside = NULL;
 		n->away = n->absent = 0;
 	}
+	if (first < 4)			/* there is no request yet */
+		(void)format(n->fingerprint, sizeof n->fingerprint,
+		    "FINGERPRINT");
 	(void)steps_show(n, s, first, count);
-	(void)format(n->fingerprint, sizeof n->fingerprint, "FINGERPRINT");
 	hand_off(n);
 	return DONE;
 }
@@ -1932,9 +1957,11 @@ finish_check(struct node *n)
 	}
 	rc = name_exists(n->bat, n->copy);
 	if (rc == 0)
-		return complainx("no backup %s: give the same -b as before, or "
-		    "begin with `cmregen mom clean %s' on the MoM, then run "
-		    "`cmregen node prepare' here", n->path, n->certname);
+		return complainx("no backup %s: give the same -b as before; "
+		    "where all was finished, and the backup removed, nothing "
+		    "is left to do; else begin with `cmregen mom clean %s' on "
+		    "the MoM, then run `cmregen node prepare' here", n->path,
+		    n->certname);
 	if (rc == 1 && !ssl_like(n, n->bat, n->copy))
 		return complainx("%s has no %s: it is no backup; give the -b "
 		    "of `node prepare'", n->path, n->key);
@@ -1958,7 +1985,9 @@ late_fetch(struct node *n)
 	for (since = seconds(); ; nap(RETRY)) {
 		if (n->o->dry)
 			say("# wait until the request is signed");
-		busy("fetching the certificate: sign the request on the MoM");
+		else
+			busy("fetching the certificate: sign the request on "
+			    "the MoM");
 		(void)late_call(n, "download_cert", &c);
 		rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
 		if (n->o->dry || rc == 1 || rc == -1 || interrupted() ||
@@ -2216,10 +2245,13 @@ late_finish(struct node *n)
 static int
 finish_unsigned(struct node *n)
 {
-	(void)complainx("there is no certificate of %s yet", n->certname);
+	const int stopped = interrupted();
+
+	(void)complainx("%sthere is no certificate of %s yet", stopped ?
+	    "interrupted; " : "", n->certname);
 	if (pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST") == 1)
 		hand_off(n);
-	return NOT_DONE;
+	return stopped ? PART_WAY : NOT_DONE;
 }
 
 static int
@@ -2237,18 +2269,21 @@ static int
 finish_run(struct node *n)
 {
 	enum run result;
-	int cert, down;
+	int cert, down, foreign;
 
 	result = agent_loop(n);
 	cert = same(n, n->cert);
-	if (cert == NONE && !interrupted() &&
-	    (result == UNSIGNED || result == AGAIN))
+	if (cert == NONE && (interrupted() || result == UNSIGNED ||
+	    result == AGAIN))
 		return finish_unsigned(n);
-	if (cert == SAME)
-		(void)complainx("the certificate is still the old one: run "
-		    "`cmregen mom clean %s' on the MoM, then `cmregen node "
-		    "prepare' here", n->certname);
+	foreign = pem_foreign(n, n->ssl, n->cert, "CERTIFICATE") == 1;
+	if (cert == SAME || foreign)
+		(void)complainx("the certificate is %s: run `cmregen mom clean "
+		    "%s' on the MoM, then `cmregen node prepare' here", foreign
+		    ? "not of the new key" : "still the old one", n->certname);
 	down = cert == OTHER ? services_enabled(n) : 0;
+	if (foreign)
+		cert = NONE;
 	if (down != 0)
 		(void)complainx("not running: %s", service_names(down));
 	if (interrupted())
@@ -2337,7 +2372,17 @@ root_open(struct node *n, const struct options *o)
 	return 0;
 }
 
-/* With no puppet to ask: whether any NAME.pem has both key and certificate. */
+static int
+pair_named(const struct node *n)
+{
+	return read_below(n->bat, n->copy, n->key, text) > 0 &&
+	    read_below(n->bat, n->copy, n->cert, text) > 0;
+}
+
+/*
+ * With no puppet to ask: whether any NAME.pem has both key and certificate,
+ * which are then those that count.
+ */
 static int
 pair_any(struct node *n)
 {
@@ -2354,20 +2399,17 @@ pair_any(struct node *n)
 			(void)close(fd);	/* only read */
 		return 0;
 	}
+	n->key = n->hostprivkey;
+	n->cert = n->hostcert;
 	for (found = 0; !found && (e = readdir(d)) != NULL; ) {
-		(void)format(path, sizeof path, "certs/%s", e->d_name);
-		found = e->d_name[0] != '.' &&
-		    read_below(n->bat, n->copy, path, text) > 0;
+		(void)format(n->hostprivkey, sizeof n->hostprivkey,
+		    "private_keys/%s", e->d_name);
+		(void)format(n->hostcert, sizeof n->hostcert, "certs/%s",
+		    e->d_name);
+		found = e->d_name[0] != '.' && pair_named(n);
 	}
 	(void)closedir(d);		/* only read */
 	return found;
-}
-
-static int
-pair_named(const struct node *n)
-{
-	return read_below(n->bat, n->copy, n->key, text) > 0 &&
-	    read_below(n->bat, n->copy, n->cert, text) > 0;
 }
 
 /* A CA that is mounted below root is as much a CA. */
@@ -2478,6 +2520,8 @@ back_start_act(struct node *n)
 	n->started = n->ran;
 	if (enabled_find(n, ALL & ~n->ran, &n->started) != 0)
 		return -1;
+	if (n->started == 0)
+		return 0;
 	bad = services_start(n, n->started);
 	if (bad & PUPPET)
 		return -1;
@@ -2527,14 +2571,10 @@ back_end_show(struct node *n)
 		say("rm -rf %s", word(n->ssldir, ".cmregen-old"));
 }
 
+/* What the files do not bring back, and how to go on. */
 static int
-restore_end(const struct node *n)
+restore_next(const struct node *n)
 {
-	if (!n->o->dry)
-		say("%s is %s again", n->ssldir, n->aside == NULL ?
-		    "as the backup" : "what prepare had set aside");
-	if (n->aside == NULL)
-		say("the backup %s stays", n->path);
 	if (n->o->root != NULL) {
 		say("next: start that system; a certificate that was cleaned "
 		    "on the MoM stays revoked");
@@ -2547,6 +2587,17 @@ restore_end(const struct node *n)
 	say_next(n->o, text, "mom clean", other);
 	say_next(n->o, n->certname, "node prepare", "");
 	return DONE;
+}
+
+static int
+restore_end(const struct node *n)
+{
+	if (!n->o->dry)
+		say("%s is %s again", n->ssldir, n->aside == NULL ?
+		    "as the backup" : "what prepare had set aside");
+	if (n->aside == NULL)
+		say("the backup %s stays", n->path);
+	return restore_next(n);
 }
 
 /* Whether the work that is left is but to start and clean up. */
@@ -2589,8 +2640,8 @@ owner_check(const struct node *n)
 static void
 restore_warn(const struct node *n)
 {
-	if (n->o->root == NULL && !n->absent && same(n, n->key) == OTHER &&
-	    same(n, n->cert) == OTHER)
+	if (!n->absent && same(n, n->key) == OTHER && same(n, n->cert) ==
+	    OTHER)
 		note("%s has a newer key and certificate than the backup: "
 		    "they are given up", n->ssldir);
 }
@@ -2604,9 +2655,9 @@ restore_source(struct node *n)
 	copy = name_exists(n->bat, n->copy);
 	if (old == -1 || copy == -1)
 		return -1;
-	if (copy && old && n->o->root == NULL && old_backed(n) == -1)
-		return -1;
 	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n))) {
+		if (old && old_backed(n) == -1)
+			return -1;
 		restore_warn(n);
 		return owner_check(n);
 	}
@@ -2651,7 +2702,7 @@ late_restore(struct node *n)
 			    "start it: %s", service_names(n->dead));
 		return PART_WAY;
 	}
-	return lock_forget(&n->lock) == -1 ? PART_WAY : DONE;
+	return lock_forget(&n->lock) == -1 ? PART_WAY : restore_next(n);
 }
 
 static int

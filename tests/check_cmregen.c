@@ -1677,6 +1677,9 @@ START_TEST(a_request_is_of_its_key_alone)
 		for (j = 0; j < sizeof(pair) / sizeof(pair[0]); j++)
 			ck_assert_int_eq(pem_of_key(pair[i].key,
 			    pair[j].request, "CERTIFICATE REQUEST"), i == j);
+	for (i = 0; i < sizeof(pair) / sizeof(pair[0]); i++)
+		ck_assert_int_eq(pem_of_key(pair[i].key, certificate,
+		    "CERTIFICATE"), i == CERTIFIED);
 	ck_assert_int_eq(pem_of_key("no key\n", pair[0].request,
 	    "CERTIFICATE REQUEST"), -1);
 	ck_assert_int_eq(pem_of_key(pair[0].key, "no request\n",

@@ -739,6 +739,76 @@ START_TEST(finish_goes_on_where_it_broke_off)
 }
 END_TEST
 
+/* A third ssl: Puppet ran between the power cut and this. */
+START_TEST(finish_goes_on_where_puppet_has_made_an_ssl_meanwhile)
+{
+	const struct run *r;
+
+	signed_too();
+	sh("mkdir -p " NEXT "/certs; cp -p " SIGNED " " NEXT "/certs/; "
+	    "chown -R 52001:52001 " NEXT);
+	sh(DIR COPY "cp -a ssl ssl.cmregen-old; rm -r ssl" CERT ";"
+	    "sed -i s/Key000000001/Key000000042/ ssl" KEY);
+	if (_i == 1) {
+		r = node("finish", "-n", NULL);
+		assert_status(r, 0);
+		assert_has(r->out, text("rm -rf %s\n", path(SSL)));
+	}
+	assert_finished(node("finish", NULL));
+	ck_assert_str_ne(id_of(SSL KEY), "000000042");
+}
+END_TEST
+
+/* Without the backup the old ssl is the last that has its key. */
+START_TEST(finish_removes_no_old_ssl_without_its_backup)
+{
+	const struct run *r;
+
+	signed_too();
+	sh("mkdir -p " NEXT "/certs; cp -p " SIGNED " " NEXT "/certs/");
+	sh(DIR "%smv ssl ssl.cmregen-old; mv ssl.cmregen-next ssl", _i == 0 ?
+	    "" : COPY "sed -i s/Key000000001/Key000000042/ ssl_bak" KEY ";");
+	r = node("finish", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "give the same -b as before");
+	assert_same(tree_text("node/puppet/ssl.cmregen-old", NULL), ssl_first);
+	ck_assert_int_eq(logged("node", "ensure=", 0), -1);
+	ck_assert_int_eq(logged("node", "reload", 0), -1);
+}
+END_TEST
+
+START_TEST(the_runbook_of_a_finish_that_broke_off_works)
+{
+	const struct run *r;
+
+	signed_too();
+	sh("mkdir -p " NEXT "/certs; cp -p " SIGNED " " NEXT "/certs/; "
+	    "chown -R 52001:52001 " NEXT);
+	sh(DIR "%s", half_finished[_i]);
+	r = node("finish", "-n", NULL);
+	assert_status(r, 0);
+	runbook(r->out);
+	assert_in_place();
+	assert_same(tree_text(BAK, NULL), ssl_first);
+}
+END_TEST
+
+/* The default backup is of another time, and not to be brought back. */
+START_TEST(restore_of_prepare_l_needs_no_backup)
+{
+	assert_status(node("prepare", "-l", "-b", path("usb/x"), NULL), 1);
+	sh("mkdir usb; " DIR COPY "sed -i s/Key000000001/Key000000042/ ssl_bak"
+	    KEY);
+	assert_status(node("prepare", "-l", "-b", path("usb/x"), NULL), 0);
+	log_clear("node");
+	assert_status(node("restore", NULL), 0);
+	no_leftover();
+	assert_same(tree_text(SSL, NULL), ssl_first);
+	assert_same(services(), services_first);
+	ck_assert_int_eq(logged("node", "ensure=", 0), -1);
+}
+END_TEST
+
 START_TEST(restore_below_a_root_removes_it_too)
 {
 	prepared();
@@ -1403,6 +1473,13 @@ add_others(TCase *tc)
 	LOOP(restore_after_a_finish_that_broke_off_is_the_way_back,
 	    half_finished);
 	LOOP(finish_goes_on_where_it_broke_off, half_finished);
+	tcase_add_loop_test(tc,
+	    finish_goes_on_where_puppet_has_made_an_ssl_meanwhile, 0, 2);
+	tcase_add_loop_test(tc, finish_removes_no_old_ssl_without_its_backup,
+	    0, 2);
+	tcase_add_loop_test(tc, the_runbook_of_a_finish_that_broke_off_works,
+	    0, 5);
+	tcase_add_test(tc, restore_of_prepare_l_needs_no_backup);
 	tcase_add_loop_test(tc, restore_below_a_root_removes_it_too, 0, 2);
 	EACH(after_a_restore_everything_can_begin_again);
 }

@@ -113,6 +113,17 @@ START_TEST(prepare_makes_backup_key_and_request)
 }
 END_TEST
 
+START_TEST(a_server_that_nothing_will_start_is_named)
+{
+	const struct run *r;
+
+	sh("echo running false >node/services/pe-puppetserver");
+	r = node("prepare", NULL);
+	assert_prepared(r);
+	assert_has(r->err, "pe-puppetserver: not enabled");
+}
+END_TEST
+
 START_TEST(prepare_goes_in_the_order_of_the_procedure)
 {
 	static const char *const other[] = {
@@ -697,8 +708,11 @@ START_TEST(what_an_undo_cannot_find_out_it_says)
 	knob("node", "faults", "exit 1 * *service pxp-agent*");
 	r = node("prepare", NULL);
 	assert_status(r, 3);
-	assert_has(r->err, "pxp-agent");
+	assert_has(r->err, "whether these ran before is not known, look at "
+	    "them: pxp-agent");
 	assert_same(tree_text(SSL, NULL), ssl_first);
+	ck_assert(running("puppet"));
+	ck_assert(running("pe-puppetserver"));
 }
 END_TEST
 
@@ -1038,7 +1052,7 @@ START_TEST(a_request_of_another_key_is_not_handed_on)
 		return;
 	}
 	assert_prepared(r);
-	assert_has(r->err, "not of its key");
+	assert_has(r->err, "the request in ssl is not of the key there");
 	assert_has(r->err, "discarded");
 	ck_assert_str_ne(get(SSL KEY), pair[0].key);
 	ck_assert_str_ne(get(SSL REQUEST), pair[_i].request);
@@ -1104,6 +1118,69 @@ START_TEST(prepare_again_after_a_crash_ends_as_if_there_was_none)
 		ck_assert(running("mcollective"));
 	ck_assert_int_ne(logged("node", "pe-puppetserver ensure=running", 0),
 	    -1);
+}
+END_TEST
+
+/* Not only what this run has done: the host is as before the first. */
+START_TEST(an_undo_takes_back_what_a_run_before_it_did)
+{
+	knob("node", "faults",
+	    "parent KILL 1 *service puppet ensure=running*");
+	ck_assert_int_eq(node("prepare", NULL)->status, 128 + SIGKILL);
+	sleep_ms(800);
+	ck_assert(exists("node/puppet/ssl.cmregen-old"));
+	sh("rm -rf node/knobs/faults* " SSL);
+	if (_i == 0)
+		knob("node", "faults",
+		    "exit 1 1 *service puppet ensure=stopped*");
+	else
+		knob("node", "no-request", "");
+	(void)node("prepare", "-w", "1", NULL);
+	assert_same(tree_text(SSL, NULL), ssl_first);
+	assert_same(services(), services_first);
+	ck_assert(!exists("node/puppet/ssl.cmregen-old"));
+}
+END_TEST
+
+START_TEST(services_that_a_run_before_it_stopped_run_after_the_undo)
+{
+	knob("node", "faults", "parent KILL 1 *service pxp-agent ensure=sto*");
+	ck_assert_int_eq(node("prepare", NULL)->status, 128 + SIGKILL);
+	sleep_ms(800);
+	sh("rm -rf node/knobs/faults*; mkdir usb; mkfifo " SSL "/fifo");
+	assert_status(node("prepare", "-b", path("usb/x"), NULL), 1);
+	assert_same(services(), services_first);
+}
+END_TEST
+
+START_TEST(a_service_that_runs_again_since_the_crash_runs_after_the_undo)
+{
+	sh("printf 'stopping\npuppet running\npxp-agent stopped\n' "
+	    ">node/puppet/.cmregen.lock; chmod 600 node/puppet/.cmregen.lock");
+	knob("node", "no-request", "");
+	assert_status(node("prepare", "-w", "1", NULL), 1);
+	ck_assert(running("pxp-agent"));
+	assert_same(services(), services_first);
+}
+END_TEST
+
+/* The request is handed on: an error cannot bring the old key back. */
+START_TEST(a_new_key_that_was_handed_on_is_not_taken_back)
+{
+	const char *ssl;
+
+	sh("cp -a " SSL " keep");
+	prepared();
+	sh("mv keep node/puppet/ssl.cmregen-old; "
+	    "mv node/cache/client_data/catalog elsewhere; "
+	    "ln -s $PWD/elsewhere node/cache/client_data/catalog");
+	ssl = tree_text(SSL, NULL);
+	assert_status(node("prepare", NULL), 1);
+	assert_same(tree_text(SSL, NULL), ssl);
+	ck_assert(exists("node/puppet/ssl.cmregen-old"));
+	sh("rm node/cache/client_data/catalog");
+	assert_prepared(node("prepare", NULL));
+	assert_same(tree_text(SSL, NULL), ssl);
 }
 END_TEST
 
@@ -1211,6 +1288,59 @@ START_TEST(finish_refuses_what_another_command_has_begun)
 }
 END_TEST
 
+/* The MoM had one for an earlier request. */
+START_TEST(a_certificate_of_another_key_is_no_success)
+{
+	const struct run *r;
+
+	signed_too();
+	put(SSL KEY, pair[0].key);
+	put(SSL CERT, certificate);
+	r = node("finish", "-w", "1", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "the certificate is not of the new key");
+	assert_has(r->err, "mom clean " CM1);
+	assert_has_not(r->err, "are in place");
+	sh("rm mom/ca/signed/" CM1 ".pem");
+	r = node("prepare", NULL);
+	assert_prepared(r);
+	assert_has(r->err, "the certificate in ssl is not of the key there");
+}
+END_TEST
+
+START_TEST(a_certificate_of_its_key_is_handed_on)
+{
+	const struct run *r;
+
+	prepared();
+	put(SSL KEY, pair[CERTIFIED].key);
+	put(SSL CERT, certificate);
+	r = node("prepare", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "newer than the backup");
+}
+END_TEST
+
+START_TEST(an_interrupted_finish_repeats_the_sign_line)
+{
+	const struct run *r;
+	pid_t pid;
+	int i;
+
+	prepared();
+	pid = start("node", "finish", "-p", path("node/bin/puppet"), NULL);
+	for (i = 0; i < 100 && strstr(printed(), "waiting for the cert") ==
+	    NULL; i++)
+		sleep_ms(100);
+	(void)kill(pid, SIGINT);
+	r = finish(pid);
+	assert_status(r, 3);
+	assert_has(r->err, "interrupted; there is no certificate");
+	assert_has(r->out, "cmregen mom sign");
+	assert_has_not(r->err, "repair");
+}
+END_TEST
+
 START_TEST(finish_unsigned_repeats_the_sign_line)
 {
 	const struct run *r;
@@ -1229,6 +1359,7 @@ START_TEST(finish_waits_for_the_signature)
 {
 	const struct run *r;
 	pid_t pid;
+	int i;
 
 	prepared();
 	pid = start("node", "finish", "-p", path("node/bin/puppet"), "-w",
@@ -1678,8 +1809,10 @@ START_TEST(r_restores_without_puppet)
 	const struct run *r;
 
 	rescue();
+	sh("echo new >>" ROOT "/ssl" CERT);
 	r = restore_root();
 	assert_status(r, 0);
+	assert_has(r->err, "newer key and certificate than the backup");
 	assert_same(tree_text(ROOT "/ssl", NULL), ssl_first);
 	assert_same(tree_text(ROOT "/ssl_bak", NULL), ssl_first);
 	ck_assert_str_eq(get("node/log"), "");
@@ -1693,6 +1826,21 @@ START_TEST(r_needs_no_puppet_program)
 	assert_status(program("node", "restore", "-r", path("root"), NULL),
 	    0);
 	assert_same(tree_text(ROOT "/ssl", NULL), ssl_first);
+}
+END_TEST
+
+START_TEST(the_runbook_of_r_removes_what_is_half_copied)
+{
+	const struct run *r;
+
+	rescue();
+	sh("mkdir " ROOT "/ssl.cmregen-new; echo x >" ROOT
+	    "/ssl.cmregen-new/x");
+	r = program("node", "restore", "-n", "-r", path("root"), NULL);
+	assert_status(r, 0);
+	runbook(r->out);
+	assert_same(tree_text(ROOT "/ssl", NULL), ssl_first);
+	sh("! ls -A " ROOT " | grep cmregen >&2");
 }
 END_TEST
 
@@ -1883,6 +2031,7 @@ add_prepare(TCase *tc)
 {
 	EACH(prepare_makes_backup_key_and_request);
 	EACH(prepare_goes_in_the_order_of_the_procedure);
+	tcase_add_test(tc, a_server_that_nothing_will_start_is_named);
 	tcase_add_test(tc, services_change_at_the_same_time);
 	tcase_add_test(tc, the_hand_off_comes_before_slow_services);
 	tcase_add_test(tc, services_that_did_not_run_are_not_started);
@@ -1964,6 +2113,13 @@ add_begin(TCase *tc)
 	LOOP(prepare_again_after_a_crash_ends_as_if_there_was_none, crash);
 	tcase_add_test(tc,
 	    a_service_whose_answer_was_lost_runs_if_it_is_enabled);
+	tcase_add_loop_test(tc, an_undo_takes_back_what_a_run_before_it_did,
+	    0, 2);
+	tcase_add_test(tc,
+	    services_that_a_run_before_it_stopped_run_after_the_undo);
+	tcase_add_test(tc,
+	    a_service_that_runs_again_since_the_crash_runs_after_the_undo);
+	tcase_add_test(tc, a_new_key_that_was_handed_on_is_not_taken_back);
 }
 
 static void
@@ -1976,6 +2132,9 @@ add_finish(TCase *tc)
 	    4);
 	tcase_add_test(tc, finish_takes_no_other_directory_for_the_backup);
 	LOOP(finish_refuses_what_another_command_has_begun, unfinished);
+	tcase_add_test(tc, a_certificate_of_another_key_is_no_success);
+	tcase_add_test(tc, a_certificate_of_its_key_is_handed_on);
+	tcase_add_test(tc, an_interrupted_finish_repeats_the_sign_line);
 	EACH(finish_unsigned_repeats_the_sign_line);
 	tcase_add_test(tc, finish_waits_for_the_signature);
 	tcase_add_test(tc, finish_waits_for_a_run_in_progress);
@@ -2016,6 +2175,7 @@ add_restore(TCase *tc)
 	tcase_add_test(tc, r_restores_without_puppet);
 	tcase_add_test(tc, r_needs_no_puppet_program);
 	tcase_add_test(tc, s_names_the_ssldir_inside);
+	tcase_add_test(tc, the_runbook_of_r_removes_what_is_half_copied);
 	tcase_add_test(tc, r_takes_a_backup_below_root);
 	tcase_add_test(tc, r_follows_no_link_to_a_backup_below_root);
 	LOOP(r_refuses_where_a_CA_is, root_ca);

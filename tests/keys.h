@@ -96,4 +96,19 @@ static const struct {
 	}
 };
 
+/* Of the last key above. */
+enum { CERTIFIED = sizeof pair / sizeof pair[0] - 1 };
+
+static const char certificate[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBdzCCARygAwIBAgIBBzAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA9jbTEuZXhh\n"
+	"bXBsZS5jb20wHhcNMjYxMTIzMjE0ODM2WhcNNDYxMTE4MjE0ODM2WjAaMRgwFgYD\n"
+	"VQQDDA9jbTEuZXhhbXBsZS5jb20wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASO\n"
+	"E7YqmfrWAwGxCBD12vbUPfgZeYnqz2ostUetl6JjMOmceLY8KP/GUO9OHoxRr3oL\n"
+	"Zy6yOr90nre7G5zFeqpVo1MwUTAdBgNVHQ4EFgQUFRnsw/wJ6RMc9ChGV8mmSF/N\n"
+	"/0YwHwYDVR0jBBgwFoAUFRnsw/wJ6RMc9ChGV8mmSF/N/0YwDwYDVR0TAQH/BAUw\n"
+	"AwEB/zAKBggqhkjOPQQDAgNJADBGAiEA8EuGyLMzWUdA2qI9+jcVj0q57H0oV2Ra\n"
+	"1BXqF+5YzPECIQC96wnc40so5CwHnUAFRY0p+xRsODxg6VsNQHcol57fJA==\n"
+	"-----END CERTIFICATE-----\n";
+
 #endif
