@@ -1359,8 +1359,8 @@ request_look(struct node *n)
 {
 	int rc, foreign;
 
-	foreign = pem_foreign(n, n->ssl, n->cert, "CERTIFICATE");
 	rc = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
+	foreign = rc == 1 ? pem_foreign(n, n->ssl, n->cert, "CERTIFICATE") : 0;
 	if (foreign == -1)
 		return -1;
 	n->unclean = foreign || (rc == 1 && same(n, n->cert) == SAME);
