@@ -317,9 +317,10 @@ say_next(const struct options *o, const char *host, const char *command,
     const char *rest)
 {
 	char b[4 * PATH_SIZE + 3], p[4 * PATH_SIZE + 3];
-	const int backup = o->backup != NULL && command[0] == 'n';
-	const int puppet = strcmp(o->puppet, PUPPET) != 0;
+	int backup, puppet;
 
+	backup = o->backup != NULL && command[0] == 'n';
+	puppet = strcmp(o->puppet, PUPPET) != 0;
 	say("next, on %s:", host);
 	say("    cmregen %s%s%s%s%s%s", command, backup ? " -b " : "",
 	    backup ? quote(b, sizeof b, o->backup) : "", puppet ? " -p " : "",
@@ -1800,8 +1801,10 @@ options_read(struct options *o, const struct command *c, int argc,
 	while ((letter = getopt(argc, argv, c->letters)) != -1) {
 		if (letter == '?') {
 			name[0] = (char)optopt;
-			(void)complainx("option -%s: unknown to %s %s, or its "
-			    "value is missing", name, c->host, c->verb);
+			(void)complainx("option -%s: %s %s %s", name,
+			    optopt != ':' && strchr(c->letters, optopt) != NULL
+			    ? "its value is missing in" : "unknown to",
+			    c->host, c->verb);
 			return usage();
 		}
 		if (!option(o, letter, optarg)) {

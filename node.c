@@ -87,7 +87,7 @@ struct node {
 	int unclean;			/* the MoM has the old certificate */
 	int dead;			/* those that undo could not start */
 	int absent;			/* there was no ssl */
-	int unfit;			/* one beside old that is of no use */
+	const char *unfit;		/* why nobody can use this ssl */
 	int signed_already;		/* autosigning */
 	char fingerprint[FINGERPRINT_SIZE];
 };
@@ -630,10 +630,15 @@ node_close(struct node *n)
 		(void)close(n->at);	/* likewise */
 }
 
-/* Puppet that is disabled makes no request, and runs no catalog. */
+/*
+ * Puppet that is disabled makes no request, and runs no catalog.  The file has
+ * the reason: {"disabled_message":"REASON"}.
+ */
 static int
 disabled_check(const struct node *n)
 {
+	static const char reason[] = "\"disabled_message\":\"";
+	char *p, *end;
 	ssize_t len;
 
 	if (n->disabled[0] == '\0')
@@ -641,11 +646,16 @@ disabled_check(const struct node *n)
 	len = path_read(n->disabled, text, sizeof text);
 	if (len == -1 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
-	if (len > 0)
-		text[strcspn(text, "\n")] = '\0';
+	p = len > 0 ? strstr(text, reason) : NULL;
+	if (p != NULL) {
+		p += sizeof reason - 1;
+		end = strrchr(p, '"');
+		if (end != NULL)
+			*end = '\0';
+	}
 	return complainx("Puppet is administratively disabled (%s): if it may "
-	    "run, type: %s agent --enable", len > 0 ? text : n->disabled,
-	    n->o->puppet);
+	    "run, type: %s agent --enable", p == NULL ? n->disabled : p,
+	    word(n->o->puppet, ""));
 }
 
 /*
@@ -777,8 +787,9 @@ static int
 pem_foreign(struct node *n, const char *dir, const char *file,
     const char *label)
 {
-	const int rc = pem_look(n, dir, file, label);
+	int rc;
 
+	rc = pem_look(n, dir, file, label);
 	if (rc != 1)
 		return rc;
 	if (read_below(n->at, dir, n->key, other) == -1)
@@ -797,9 +808,8 @@ ssl_unfit(struct node *n, int key, int cert)
 	int rc;
 
 	if (key != SAME && cert == SAME) {
-		note("the certificate of %s was not cleaned on the MoM, and "
-		    "%s has it without its key: this %s is discarded",
-		    n->certname, n->ssl, n->ssl);
+		n->unfit = "its certificate was not cleaned on the MoM, and "
+		    "is there without its key";
 		return 1;
 	}
 	if (key != OTHER)
@@ -808,9 +818,8 @@ ssl_unfit(struct node *n, int key, int cert)
 	    "CERTIFICATE REQUEST") : pem_foreign(n, n->ssl, n->cert,
 	    "CERTIFICATE");
 	if (rc == 1)
-		note("the %s in %s is not of the key there: this %s is "
-		    "discarded", cert == NONE ? "request" : "certificate",
-		    n->ssl, n->ssl);
+		n->unfit = cert == NONE ? "its request is not of its key" :
+		    "its certificate is not of its key";
 	return rc;
 }
 
@@ -859,8 +868,9 @@ begin_same(struct node *n, int cert)
 static enum begin
 begin_new(struct node *n, int key, int cert)
 {
-	const int unfit = ssl_unfit(n, key, cert);
+	int unfit;
 
+	unfit = ssl_unfit(n, key, cert);
 	if (unfit == -1)
 		return REFUSE;
 	if (unfit) {
@@ -880,6 +890,8 @@ begin_new(struct node *n, int key, int cert)
 static enum begin
 begin_old(struct node *n, int copy, int key, int cert)
 {
+	int unfit;
+
 	n->aside = n->old;
 	n->away = 1;
 	if (!copy && n->absent)
@@ -889,8 +901,8 @@ begin_old(struct node *n, int copy, int key, int cert)
 	if (n->absent)
 		return EMPTY;
 	if (key != SAME) {
-		n->unfit = ssl_unfit(n, key, cert);
-		return n->unfit == -1 ? REFUSE : n->unfit ? EMPTY : START;
+		unfit = ssl_unfit(n, key, cert);
+		return unfit == -1 ? REFUSE : unfit ? EMPTY : START;
 	}
 	(void)complainx("%s and %s both have the key of the backup %s: look "
 	    "which is right, and move the other away", n->ssl, n->old,
@@ -1144,8 +1156,9 @@ running_find(struct node *n)
 static int
 stop_undo(struct node *n)
 {
-	const int unknown = ran_find(n);
+	int unknown;
 
+	unknown = ran_find(n);
 	if (n->ran != 0)
 		n->dead = services_start(n, n->ran);
 	if (unknown != 0)
@@ -1193,7 +1206,7 @@ again_act(struct node *n)
 static int
 aside_act(struct node *n)
 {
-	if (n->unfit)
+	if (n->unfit != NULL && n->begin == EMPTY)
 		return discard(n->at, n->ssl, n->del);
 	if (n->absent || n->begin == EMPTY || n->begin == START)
 		return 0;
@@ -1236,7 +1249,7 @@ aside_undo(struct node *n)
 static void
 aside_show(struct node *n)
 {
-	if (n->unfit)
+	if (n->unfit != NULL && n->begin == EMPTY)
 		say("rm -rf %s", word(n->ssldir, ""));
 	else if (!n->absent && n->begin != START)
 		say("mv %s %s", word(n->ssldir, ""), word(n->ssldir,
@@ -1342,9 +1355,9 @@ start_show(struct node *n)
 static int
 request_own(struct node *n, const char *dir)
 {
-	const int foreign = pem_foreign(n, dir, n->request,
-	    "CERTIFICATE REQUEST");
+	int foreign;
 
+	foreign = pem_foreign(n, dir, n->request, "CERTIFICATE REQUEST");
 	if (foreign != 1)
 		return foreign == 0 ? 1 : -1;
 	n->unclean = 1;
@@ -1644,6 +1657,8 @@ prepare(struct node *n)
 
 	if (prepare_check(n) == -1)
 		return NOT_DONE;
+	if (n->unfit != NULL)
+		note("%s is discarded: %s", n->ssldir, n->unfit);
 	i = first[n->begin];
 	there = n->begin == START ? request_look(n) : 1;
 	if (there == -1)
@@ -2245,8 +2260,9 @@ late_finish(struct node *n)
 static int
 finish_unsigned(struct node *n)
 {
-	const int stopped = interrupted();
+	int stopped;
 
+	stopped = interrupted();
 	(void)complainx("%sthere is no certificate of %s yet", stopped ?
 	    "interrupted; " : "", n->certname);
 	if (pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST") == 1)
@@ -2297,6 +2313,21 @@ finish_run(struct node *n)
 	return DONE;
 }
 
+/* Services that do not answer now are named, too. */
+static int
+finish_show(struct node *n, int late)
+{
+	int set, bad;
+
+	set = 0;
+	bad = enabled_find(n, ALL, &set);
+	if (!late)
+		say("# wait until the request is signed");
+	say("%s agent --test", word(n->o->puppet, ""));
+	services_show(n, set | bad, "ensure=running");
+	return DONE;
+}
+
 int
 node_finish(const struct options *o)
 {
@@ -2310,16 +2341,8 @@ node_finish(const struct options *o)
 	late = o->dry && (n->away || name_exists(n->at, n->next) == 1);
 	if (rc == DONE && !late && finish_check(n) == -1)
 		rc = n->swapped ? finish_broken(in_place) : NOT_DONE;
-	else if (rc == DONE) {
-		if (o->dry) {
-			if (!late)
-				say("# wait until the request is signed");
-			say("%s agent --test", word(o->puppet, ""));
-			say("# then, of these, start what is enabled:");
-			services_show(n, ALL, "ensure=running");
-		} else
-			rc = finish_run(n);
-	}
+	else if (rc == DONE)
+		rc = o->dry ? finish_show(n, late) : finish_run(n);
 	if (rc == DONE && !o->dry && lock_forget(&n->lock) == -1)
 		rc = PART_WAY;
 	node_close(n);

@@ -206,6 +206,22 @@ START_TEST(a_bad_argument_ends_with_2)
 }
 END_TEST
 
+START_TEST(a_missing_value_is_told_from_an_unknown_option)
+{
+	const struct run *r;
+
+	r = program("node", "prepare", "-w", NULL);
+	assert_status(r, USAGE);
+	assert_has(r->err, "option -w: its value is missing");
+	r = program("node", "prepare", "-x", NULL);
+	assert_status(r, USAGE);
+	assert_has(r->err, "option -x: unknown to node prepare");
+	r = program("node", "prepare", "-:", NULL);
+	assert_status(r, USAGE);
+	assert_has(r->err, "option -:: unknown to node prepare");
+}
+END_TEST
+
 START_TEST(usage_shows_every_command)
 {
 	const struct run *r;
@@ -2009,6 +2025,7 @@ add_first(TCase *tc)
 {
 	tcase_add_test(tc, each_option_reaches_its_command);
 	LOOP(tc, a_bad_argument_ends_with_2, bad_line);
+	tcase_add_test(tc, a_missing_value_is_told_from_an_unknown_option);
 	tcase_add_test(tc, usage_shows_every_command);
 	tcase_add_test(tc, V_prints_the_version);
 	tcase_add_test(tc, another_user_than_root_is_refused);

@@ -399,7 +399,7 @@ static const struct {
 } check[] = {
 	{ "mkdir -p " SSL "/ca; : >" SSL "/ca/ca_key.pem", "away" },
 	{ "echo '{\"disabled_message\":\"why not\"}' "
-	    ">node/cache/state/agent_disabled.lock", "why not" },
+	    ">node/cache/state/agent_disabled.lock", "(why not)" },
 	{ "mv " SSL " node/puppet/real; ln -s real " SSL, "real" },
 	{ "rm -r " SSL "; : >" SSL, "ssl" },
 	{ "rm -r " SSL, "ssl" },
@@ -411,6 +411,8 @@ static const struct {
 	{ DIR COPY "echo x >>ssl/certs/ca.pem", "-b" },
 	{ DIR COPY "sed -i s/Key000000001/Key000000042/ ssl" KEY
 	    "; rm ssl" CERT, "without -l" },
+	{ DIR COPY "sed -i s/Key000000001/Key000000042/ ssl" KEY,
+	    "without -l" },
 	{ DIR COPY "mv ssl ssl.cmregen-old", "without -l" },
 	{ DIR "cp -a ssl ssl.cmregen-new", "node restore" }
 };
@@ -439,6 +441,7 @@ START_TEST(prepare_l_checks_as_prepare_does)
 	assert_status(r, 1);
 	assert_has(r->err, "cmregen: ");
 	assert_has(r->err, check[_i].words);
+	assert_has_not(r->err, "discarded");
 	assert_same(snapshot("."), before);
 	ck_assert_int_eq(logged("node", "cmregen-next", 0), -1);
 	if (_i == 0)

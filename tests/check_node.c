@@ -344,7 +344,8 @@ static const struct {
 	    "away", NULL },
 	{ "mkdir -p " SSL "/ca; : >" SSL "/ca/ca_key.pem", "away", NULL },
 	{ "echo '{\"disabled_message\":\"why not\"}' "
-	    ">node/cache/state/agent_disabled.lock", "disabled", NULL },
+	    ">node/cache/state/agent_disabled.lock", "disabled (why not)",
+	    NULL },
 	{ "mv " SSL " node/puppet/real; ln -s real " SSL, "real", NULL },
 	{ "rm -r " SSL "; : >" SSL, "ssl", NULL },
 	{ "echo SET_certname=CM1.example.com >node/settings", "CM1", NULL },
@@ -1052,7 +1053,7 @@ START_TEST(a_request_of_another_key_is_not_handed_on)
 		return;
 	}
 	assert_prepared(r);
-	assert_has(r->err, "the request in ssl is not of the key there");
+	assert_has(r->err, "its request is not of its key");
 	assert_has(r->err, "discarded");
 	ck_assert_str_ne(get(SSL KEY), pair[0].key);
 	ck_assert_str_ne(get(SSL REQUEST), pair[_i].request);
@@ -1304,7 +1305,7 @@ START_TEST(a_certificate_of_another_key_is_no_success)
 	sh("rm mom/ca/signed/" CM1 ".pem");
 	r = node("prepare", NULL);
 	assert_prepared(r);
-	assert_has(r->err, "the certificate in ssl is not of the key there");
+	assert_has(r->err, "its certificate is not of its key");
 }
 END_TEST
 
@@ -1554,6 +1555,8 @@ START_TEST(finish_n_changes_nothing_and_prints_the_commands)
 	assert_same(snapshot("."), before);
 	assert_has(r->out, "agent");
 	assert_has(r->out, "--test");
+	assert_has(r->out, "service puppet ensure=running");
+	assert_has_not(r->out, "service mcollective");
 	ck_assert_int_eq(logged("node", "puppet agent ", 0), -1);
 	ck_assert_int_eq(logged("node", "ensure=", 0), -1);
 }
