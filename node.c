@@ -82,7 +82,8 @@ struct node {
 	int replace;			/* one that is there may be replaced */
 	const char *aside;		/* where the original ssl goes */
 	int away;			/* and where it is */
-	int swapped;			/* the other ssl is in its place */
+	const char *fresh;		/* what takes its place, or NULL */
+	int swapped;			/* and has */
 	int served;			/* services were told of it */
 	int unclean;			/* the MoM has the old certificate */
 	int dead;			/* those that undo could not start */
@@ -602,6 +603,7 @@ node_open(struct node *n, const struct options *o, long wait)
 	n->o = o;
 	n->wait = o->wait == -1 ? wait : o->wait;
 	n->at = n->bat = n->lock.fd = -1;
+	n->aside = n->old;
 	if (settings(n) == -1)
 		return -1;
 	len = strlen(n->ssldir);
@@ -892,7 +894,6 @@ begin_old(struct node *n, int copy, int key, int cert)
 {
 	int unfit;
 
-	n->aside = n->old;
 	n->away = 1;
 	if (!copy && n->absent)
 		return COPY;
@@ -973,6 +974,13 @@ begin(struct node *n)
 	return begin_new(n, key, cert);
 }
 
+/* A name beside ssl, as a runbook has it. */
+static const char *
+beside(const struct node *n, const char *name)
+{
+	return word(n->ssldir, name + strlen(n->ssl));
+}
+
 /*
  * Steps.  Removing starts with a rename to the name whose content nobody
  * needs, so that nothing half removed is ever taken for more.
@@ -1008,7 +1016,7 @@ leftovers_show(struct node *n)
 	if (name_exists(n->bat, n->stale) == 1)
 		say("rm -rf %s", word(n->path, ".cmregen-del"));
 	if (name_exists(n->at, n->del) == 1)
-		say("rm -rf %s", word(n->ssldir, ".cmregen-del"));
+		say("rm -rf %s", beside(n, n->del));
 }
 
 /*
@@ -1210,8 +1218,6 @@ aside_act(struct node *n)
 		return discard(n->at, n->ssl, n->del);
 	if (n->absent || n->begin == EMPTY || n->begin == START)
 		return 0;
-	if (n->aside == NULL)
-		n->aside = n->old;
 	if (name_move(n->at, n->ssl, n->at, n->aside) == -1)
 		return -1;
 	n->away = 1;
@@ -1227,11 +1233,14 @@ aside_undo(struct node *n)
 {
 	int there;
 
+	if (n->swapped && name_move(n->at, n->ssl, n->at, n->fresh) == -1)
+		return -1;
+	n->swapped = 0;
 	there = name_exists(n->at, n->ssl);
 	if (there == -1)
 		return -1;
 	/* a rename whose fsync failed, and that could not be taken back */
-	if (!n->away && !there && n->aside != NULL)
+	if (!n->away && !there)
 		n->away = name_exists(n->at, n->aside) == 1;
 	if (!n->away && !n->absent)
 		return 0;
@@ -1252,8 +1261,45 @@ aside_show(struct node *n)
 	if (n->unfit != NULL && n->begin == EMPTY)
 		say("rm -rf %s", word(n->ssldir, ""));
 	else if (!n->absent && n->begin != START)
-		say("mv %s %s", word(n->ssldir, ""), word(n->ssldir,
-		    n->begin == DISCARD ? ".cmregen-del" : ".cmregen-old"));
+		say("mv %s %s", word(n->ssldir, ""), beside(n, n->aside));
+}
+
+/*
+ * Exchanges ssl for another directory beside it.  Where a run that broke off
+ * has set the original aside, what has its name now was made since.
+ */
+static int
+swap_act(struct node *n)
+{
+	int there;
+
+	if (n->swapped)
+		return 0;
+	there = name_exists(n->at, n->ssl);
+	if (there == -1)
+		return -1;
+	if (there && n->away && discard(n->at, n->ssl, n->del) == -1)
+		return -1;
+	if (there && !n->away && name_move(n->at, n->ssl, n->at, n->aside) ==
+	    -1)
+		return -1;
+	n->away |= there;
+	if (name_move(n->at, n->fresh, n->at, n->ssl) == -1)
+		return -1;
+	n->swapped = 1;
+	return 0;
+}
+
+static void
+swap_show(struct node *n)
+{
+	if (n->swapped)
+		return;
+	if (!n->absent && n->away)
+		say("rm -rf %s", word(n->ssldir, ""));
+	else if (!n->absent)
+		say("mv %s %s", word(n->ssldir, ""), beside(n, n->aside));
+	say("mv %s %s", beside(n, n->fresh), word(n->ssldir, ""));
 }
 
 /* Step 6: the cached catalog. */
@@ -1491,9 +1537,8 @@ end_act(struct node *n)
 static void
 end_show(struct node *n)
 {
-	if (!n->absent || n->aside != NULL)
-		say("rm -rf %s", word(n->ssldir, n->begin == DISCARD ?
-		    ".cmregen-del" : ".cmregen-old"));
+	if (!n->absent || n->away)
+		say("rm -rf %s", beside(n, n->aside));
 	if (n->replace)
 		say("rm -rf %s", word(n->path, ".cmregen-del"));
 }
@@ -1588,10 +1633,9 @@ prepare_run(struct node *n, const struct step *s, int first, int count)
 {
 	if (leftovers_remove(n) == -1)
 		return NOT_DONE;
-	if (n->begin == COPY && n->aside != NULL) {
+	if (n->begin == COPY && n->away) {
 		if (name_move(n->at, n->old, n->at, n->ssl) == -1)
 			return NOT_DONE;
-		n->aside = NULL;
 		n->away = n->absent = 0;
 	}
 	return steps_run(n, s, first, count, "prepare");
@@ -1603,10 +1647,8 @@ prepare_show(struct node *n, const struct step *s, int first, int count)
 	if (running_find(n) == -1 || ran_find(n) != 0)
 		return NOT_DONE;
 	leftovers_show(n);
-	if (n->begin == COPY && n->aside != NULL) {
-		say("mv %s %s", word(n->ssldir, ".cmregen-old"),
-		    word(n->ssldir, ""));
-		n->aside = NULL;
+	if (n->begin == COPY && n->away) {
+		say("mv %s %s", beside(n, n->old), word(n->ssldir, ""));
 		n->away = n->absent = 0;
 	}
 	if (first < 4)			/* there is no request yet */
@@ -1665,10 +1707,8 @@ prepare(struct node *n)
 		return NOT_DONE;
 	if (there == 0)
 		i = 1;			/* a puppet that runs makes none */
-	else if (n->begin == START) {
-		n->aside = NULL;	/* handed on: the old is history */
-		n->away = 0;
-	}
+	else if (n->begin == START)
+		n->away = 0;		/* handed on: the old is history */
 	return n->o->dry ? prepare_show(n, step, i, count) :
 	    prepare_run(n, step, i, count);
 }
@@ -2066,33 +2106,6 @@ late_stop_act(struct node *n)
 	return stop_some(n, PUPPET) == -1 ? -1 : runs_wait(n);
 }
 
-static int
-late_swap_act(struct node *n)
-{
-	if (n->swapped)
-		return 0;
-	n->aside = n->old;
-	/* beside old, it is one that puppet has made since a crash */
-	if (n->away && discard(n->at, n->ssl, n->del) == -1)
-		return -1;
-	if (!n->away && name_move(n->at, n->ssl, n->at, n->old) == -1)
-		return -1;
-	n->away = 1;
-	if (name_move(n->at, n->next, n->at, n->ssl) == -1)
-		return -1;
-	n->swapped = 1;
-	return 0;
-}
-
-static int
-late_swap_undo(struct node *n)
-{
-	if (n->swapped && name_move(n->at, n->ssl, n->at, n->next) == -1)
-		return -1;
-	n->swapped = 0;
-	return aside_undo(n);
-}
-
 /* The server takes the certificate by a reload; where that fails, anew. */
 static int
 reload(struct node *n)
@@ -2146,34 +2159,11 @@ late_stop_undo(struct node *n)
 	return stop_undo(n) | rc;
 }
 
-static int
-late_end_act(struct node *n)
-{
-	int rc;
-
-	rc = tree_remove(n->bat, n->stale);
-	return discard(n->at, n->old, n->del) | rc | lock_forget(&n->lock);
-}
-
 static void
 late_stop_show(struct node *n)
 {
 	services_show(n, PUPPET, "ensure=stopped");
 	say("# wait until no Puppet run is in progress: %s", n->run_lock);
-}
-
-static void
-late_swap_show(struct node *n)
-{
-	if (n->swapped)
-		return;
-	if (!n->away)
-		say("mv %s %s", word(n->ssldir, ""),
-		    word(n->ssldir, ".cmregen-old"));
-	else if (!n->absent)
-		say("rm -rf %s", word(n->ssldir, ""));
-	say("mv %s %s", word(n->ssldir, ".cmregen-next"),
-	    word(n->ssldir, ""));
 }
 
 static void
@@ -2187,12 +2177,6 @@ late_serve_show(struct node *n)
 	services_show(n, n->ran & (OTHERS | PUPPET), "ensure=running");
 }
 
-static void
-late_end_show(struct node *n)
-{
-	say("rm -rf %s", word(n->ssldir, ".cmregen-old"));
-}
-
 /*
  * Where a swap broke off, it goes on; else the certificate is fetched, and the
  * backup checked as prepare does.  Returns the first step, or -1.
@@ -2200,9 +2184,9 @@ late_end_show(struct node *n)
 static int
 late_begin(struct node *n, int next, int old)
 {
+	n->fresh = n->next;
 	if (old) {
 		n->begin = START;
-		n->aside = n->old;
 		n->away = 1;
 		n->swapped = n->served = !next;
 		return old_backed(n) == -1 ? -1 : 1;
@@ -2225,10 +2209,10 @@ late_finish(struct node *n)
 		{ late_copy_act, copy_undo, late_copy_show },
 		{ late_stop_act, late_stop_undo, late_stop_show },
 		{ again_act, NULL, again_show },
-		{ late_swap_act, late_swap_undo, late_swap_show },
+		{ swap_act, aside_undo, swap_show },
 		{ catalog_act, NULL, catalog_show },
 		{ late_serve_act, NULL, late_serve_show },
-		{ late_end_act, NULL, late_end_show }
+		{ end_act, NULL, end_show }
 	};
 	const int count = sizeof step / sizeof step[0];
 	int next, old, i;
@@ -2456,7 +2440,7 @@ root_ca_check(struct node *n)
 static int
 backup_copy_act(struct node *n)
 {
-	if (n->aside != NULL)
+	if (n->fresh == n->old)
 		return 0;
 	busy("copying %s to %s", n->path, n->new);
 	if (tree_remove(n->at, n->new) == -1 || tree_copy(n->bat, n->copy,
@@ -2474,64 +2458,11 @@ backup_copy_undo(struct node *n)
 static void
 backup_copy_show(struct node *n)
 {
-	if (n->aside == NULL && name_exists(n->at, n->new) == 1)
-		say("rm -rf %s", word(n->ssldir, ".cmregen-new"));
-	if (n->aside == NULL)
-		say("cp -Rp %s %s", word(n->path, ""),
-		    word(n->ssldir, ".cmregen-new"));
-}
-
-/* Of two runs, it is what the first has set aside that undo brings back. */
-static int
-swap_act(struct node *n)
-{
-	int bad;
-
-	bad = name_exists(n->at, n->bad);
-	if (bad == -1)
-		return -1;
-	if (!n->absent) {
-		if (bad && discard(n->at, n->bad, n->del) == -1)
-			return -1;
-		if (name_move(n->at, n->ssl, n->at, n->bad) == -1)
-			return -1;
-		n->away = 1;
-	}
-	if (name_move(n->at, n->aside == NULL ? n->new : n->aside, n->at,
-	    n->ssl) == -1)
-		return -1;
-	n->swapped = 1;
-	return 0;
-}
-
-static int
-swap_undo(struct node *n)
-{
-	int bad, ssl;
-
-	if (n->swapped && name_move(n->at, n->ssl, n->at, n->aside == NULL ?
-	    n->new : n->aside) == -1)
-		return -1;
-	n->swapped = 0;
-	bad = name_exists(n->at, n->bad);
-	ssl = name_exists(n->at, n->ssl);
-	if (bad == -1 || ssl == -1)
-		return -1;
-	if (!bad || (ssl && !n->away))
-		return 0;
-	if (ssl && discard(n->at, n->ssl, n->del) == -1)
-		return -1;
-	return name_move(n->at, n->bad, n->at, n->ssl);
-}
-
-static void
-swap_show(struct node *n)
-{
-	if (!n->absent)
-		say("mv %s %s", word(n->ssldir, ""),
-		    word(n->ssldir, ".cmregen-bad"));
-	say("mv %s %s", word(n->ssldir, n->aside == NULL ? ".cmregen-new" :
-	    ".cmregen-old"), word(n->ssldir, ""));
+	if (n->fresh == n->old)
+		return;
+	if (name_exists(n->at, n->new) == 1)
+		say("rm -rf %s", beside(n, n->new));
+	say("cp -Rp %s %s", word(n->path, ""), beside(n, n->new));
 }
 
 /* What ran, or is enabled; nobody waits for puppet to make a request. */
@@ -2575,7 +2506,7 @@ back_end_act(struct node *n)
 	const char *const name[] = { n->bad, n->old, n->next };
 	int i, rc;
 
-	rc = 0;
+	rc = tree_remove(n->at, n->del);
 	for (i = 0; i < 3; i++)
 		rc |= discard(n->at, name[i], n->del);
 	rc |= tree_remove(n->at, n->new) | tree_remove(n->at, n->state);
@@ -2588,10 +2519,16 @@ back_end_act(struct node *n)
 static void
 back_end_show(struct node *n)
 {
-	if (!n->absent || name_exists(n->at, n->bad) == 1)
-		say("rm -rf %s", word(n->ssldir, ".cmregen-bad"));
-	if (n->aside == NULL && name_exists(n->at, n->old) == 1)
-		say("rm -rf %s", word(n->ssldir, ".cmregen-old"));
+	const char *const name[] = { n->bad, n->old, n->next, n->state };
+	size_t i;
+
+	if (!n->absent)
+		say("rm -rf %s", beside(n, n->aside));
+	for (i = 0; i < sizeof name / sizeof name[0]; i++)
+		if (name[i] != n->fresh && name_exists(n->at, name[i]) == 1)
+			say("rm -rf %s", beside(n, name[i]));
+	if (n->fresh == n->old && name_exists(n->at, n->new) == 1)
+		say("rm -rf %s", beside(n, n->new));
 }
 
 /* What the files do not bring back, and how to go on. */
@@ -2616,9 +2553,9 @@ static int
 restore_end(const struct node *n)
 {
 	if (!n->o->dry)
-		say("%s is %s again", n->ssldir, n->aside == NULL ?
-		    "as the backup" : "what prepare had set aside");
-	if (n->aside == NULL)
+		say("%s is %s again", n->ssldir, n->fresh == n->old ?
+		    "what prepare had set aside" : "as the backup");
+	if (n->fresh != n->old)
 		say("the backup %s stays", n->path);
 	return restore_next(n);
 }
@@ -2632,7 +2569,7 @@ restored(struct node *n)
 
 	left = name_exists(n->at, n->bad) | name_exists(n->at, n->old) |
 	    name_exists(n->at, n->new) | name_exists(n->at, n->next);
-	if (left == -1 || n->absent || n->aside != NULL)
+	if (left == -1 || n->absent || n->fresh == n->old)
 		return left == -1 ? -1 : 0;
 	left = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
 	    difference);
@@ -2672,12 +2609,17 @@ restore_warn(const struct node *n)
 static int
 restore_source(struct node *n)
 {
-	int old, copy;
+	int old, copy, bad;
 
 	old = name_exists(n->at, n->old);
 	copy = name_exists(n->bat, n->copy);
-	if (old == -1 || copy == -1)
+	bad = name_exists(n->at, n->bad);
+	if (old == -1 || copy == -1 || bad == -1)
 		return -1;
+	/* beside bad, ssl goes where an undo still finds it */
+	n->aside = bad && !n->absent ? n->del : n->bad;
+	n->away = bad && n->absent;
+	n->fresh = n->new;
 	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n))) {
 		if (old && old_backed(n) == -1)
 			return -1;
@@ -2691,7 +2633,7 @@ restore_source(struct node *n)
 		return complainx("no backup %s: name it with -b; where `node "
 		    "prepare' did not get as far as to make one, nothing was "
 		    "changed", n->path);
-	n->aside = n->old;
+	n->fresh = n->old;
 	return 0;
 }
 
@@ -2711,7 +2653,7 @@ static int
 late_restore(struct node *n)
 {
 	if (n->o->dry) {
-		say("rm -rf %s", word(n->ssldir, ".cmregen-next"));
+		say("rm -rf %s", beside(n, n->next));
 		services_show(n, n->ran, "ensure=running");
 		return DONE;
 	}
@@ -2734,13 +2676,13 @@ restore(struct node *n)
 	static const struct step step[] = {
 		{ stop_act, stop_undo, stop_show },
 		{ backup_copy_act, backup_copy_undo, backup_copy_show },
-		{ swap_act, swap_undo, swap_show },
+		{ swap_act, aside_undo, swap_show },
 		{ back_start_act, back_start_undo, back_start_show },
 		{ back_end_act, NULL, back_end_show }
 	};
 	static const struct step mounted[] = {
 		{ backup_copy_act, backup_copy_undo, backup_copy_show },
-		{ swap_act, swap_undo, swap_show },
+		{ swap_act, aside_undo, swap_show },
 		{ back_end_act, NULL, back_end_show }
 	};
 	const struct step *const s = n->o->root != NULL ? mounted : step;
@@ -2759,11 +2701,11 @@ restore(struct node *n)
 	if (n->o->dry) {
 		if (n->o->root == NULL && running_find(n) == -1)
 			return NOT_DONE;
+		leftovers_show(n);
 		(void)steps_show(n, s, i, count);
 		return restore_end(n);
 	}
-	if (tree_remove(n->at, n->del) == -1 ||
-	    tree_remove(n->bat, n->part) == -1)
+	if (leftovers_remove(n) == -1)
 		return NOT_DONE;
 	rc = steps_run(n, s, i, count, "restore");
 	return rc == DONE ? restore_end(n) : rc;

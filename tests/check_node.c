@@ -1658,6 +1658,8 @@ static const char *const half_restored[] = {
 	"cp -a ssl_bak ssl.cmregen-new; mv ssl ssl.cmregen-bad",
 	"mv ssl ssl.cmregen-bad",
 	"mv ssl ssl.cmregen-bad; cp -a ssl_bak ssl",
+	"mv ssl ssl.cmregen-bad; mkdir ssl; : >ssl/made-since; "
+	    "chown -R 52001:52001 ssl; mkdir ssl.cmregen-del",
 	"mv ssl ssl.cmregen-del; cp -a ssl_bak ssl",
 	"rm -r ssl; cp -a ssl_bak ssl",
 	"rm -r ssl",
@@ -1666,6 +1668,22 @@ static const char *const half_restored[] = {
 	"cp -a ssl_bak ssl.cmregen-old; mkdir ssl_bak.cmregen-part",
 	"rm -r ssl; cp -a ssl_bak ssl.cmregen-new; mkdir ssl.cmregen-del"
 };
+
+/* By hand it comes to the same end. */
+START_TEST(the_runbook_of_a_restore_after_a_crash_works)
+{
+	const struct run *r;
+
+	prepared();
+	sh(DIR "%s; test -e ssl || mkdir ssl.cmregen-next", half_restored[_i]);
+	r = node("restore", "-n", NULL);
+	assert_status(r, 0);
+	runbook(r->out);
+	assert_same(tree_text(SSL, NULL), ssl_first);
+	assert_same(tree_text(BAK, NULL), ssl_first);
+	no_leftover();
+}
+END_TEST
 
 START_TEST(restore_again_after_a_crash_finishes)
 {
@@ -1723,6 +1741,25 @@ START_TEST(a_restore_that_fails_is_undone)
 	assert_status(node("restore", NULL), 1);
 	assert_same(snapshot("node"), node_first);
 	assert_same(services(), services_first);
+}
+END_TEST
+
+/*
+ * A first one was killed between its renames, and the agent has made an ssl
+ * since: both stay until the backup is in its place.
+ */
+START_TEST(a_restore_beside_bad_that_fails_loses_nothing)
+{
+	prepared();
+	sh("rm -f " CATALOG "; " DIR STOPPED "mv ssl ssl.cmregen-bad; "
+	    "mkdir -p ssl/private_keys; echo x >ssl" KEY "; "
+	    "chown -R 52001:52001 ssl");
+	node_first = snapshot("node");
+	services_first = services();
+	knob("node", "faults", "wrong - 1 *service puppet ensure=running*");
+	assert_untouched(node("restore", NULL));
+	assert_same(services(), services_first);
+	assert_restored(node("restore", NULL));
 }
 END_TEST
 
@@ -2175,6 +2212,8 @@ add_restore(TCase *tc)
 	    a_backup_that_root_made_is_refused_with_the_command_that_mends_it);
 	tcase_add_test(tc, a_service_that_restore_cannot_start_is_named);
 	tcase_add_test(tc, restore_n_changes_nothing_and_prints_a_runbook);
+	LOOP(the_runbook_of_a_restore_after_a_crash_works, half_restored);
+	tcase_add_test(tc, a_restore_beside_bad_that_fails_loses_nothing);
 	tcase_add_test(tc, r_restores_without_puppet);
 	tcase_add_test(tc, r_needs_no_puppet_program);
 	tcase_add_test(tc, s_names_the_ssldir_inside);
