@@ -562,6 +562,7 @@ child_start(struct child *c, const char *const argv[])
 
 	memset(c, 0, sizeof *c);
 	c->argv = argv;
+	c->status = -1;
 	c->out = output_open();
 	if (c->out == -1 || pipe_open(fd) == -1)
 		return -1;

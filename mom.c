@@ -176,7 +176,6 @@ list(struct mom *m)
 	};
 	int rc;
 
-	busy("asking the CA what it has of %s", m->o->certname);
 	rc = list_run(m, m->major < 6 ? cert : ca);
 	if (rc == 0 && m->list.refused)
 		rc = list_run(m, all);
@@ -267,7 +266,8 @@ clean_judge(struct mom *m, struct child *c, int status)
 		    "certificate is revoked and removed from the CA");
 		if (request) {
 			say("if `node prepare' was run there, and not `node "
-			    "restore' since, that was its request; then first:");
+			    "restore' since, that was its request; then "
+			    "first:");
 			say_next(m->o, h, "node restore", "");
 		}
 		say_next(m->o, h, "node prepare", "");
@@ -289,6 +289,7 @@ clean(struct mom *m)
 	struct child c;
 	int rc;
 
+	busy("asking the CA what it has of %s", h);
 	if (list(m) == -1)
 		return NOT_DONE;
 	if (m->list.unknown) {
@@ -367,6 +368,7 @@ request_wait(struct mom *m)
 	const char *const h = m->o->certname;
 	long since;
 
+	busy("asking the CA what it has of %s", h);
 	for (since = seconds(); ; nap(POLL)) {
 		if (list(m) == -1)
 			return -1;
@@ -380,10 +382,10 @@ request_wait(struct mom *m)
 			return complainx("interrupted; nothing was signed");
 		if (seconds() - since >= m->o->wait)
 			return complainx("the CA has no request of %s: is the "
-			    "name right?  Run `cmregen node prepare' there, or "
-			    "wait for it with -w; if that has printed a "
-			    "fingerprint before, its request was removed here: "
-			    "run `cmregen node restore' there first", h);
+			    "name right?  Run `cmregen node prepare' there, "
+			    "or wait for it with -w; if that has printed a "
+			    "fingerprint before, its request was removed "
+			    "here: run `cmregen node restore' there first", h);
 		busy("waiting for the request of %s", h);
 	}
 }
@@ -478,8 +480,8 @@ mom_sign(const struct options *o)
 		(void)complainx("this is not the request that -f names, and "
 		    "was not signed: compare -f with what `node prepare' "
 		    "printed on %s; only if that is another than this, it is "
-		    "a foreign or old request, which goes away by `cmregen mom "
-		    "clean %s'", o->certname, o->certname);
+		    "a foreign or old request, which goes away by `cmregen "
+		    "mom clean %s'", o->certname, o->certname);
 		return NOT_DONE;
 	}
 	if (o->dry) {

@@ -77,6 +77,7 @@ struct node {
 	int lost;			/* whose answer to a stop is unknown */
 	int resumed;			/* a run before this one broke off */
 	int exchanging;			/* and it was a finish after -l */
+	int giving_up;			/* or a restore of that */
 	enum begin begin;
 	int made;			/* the backup is of this run */
 	int replace;			/* one that is there may be replaced */
@@ -582,8 +583,10 @@ backup_open(struct node *n)
 {
 	if (n->o->backup == NULL) {
 		n->bat = n->at;
-		return format(n->path, sizeof n->path, "%s_bak", n->ssldir) |
-		    format(n->copy, sizeof n->copy, "%s_bak", n->ssl);
+		if (format(n->path, sizeof n->path, "%s_bak", n->ssldir) == 0
+		    && format(n->copy, sizeof n->copy, "%s_bak", n->ssl) == 0)
+			return 0;
+		return complainx("%s: the name is too long", n->ssldir);
 	}
 	(void)format(n->path, sizeof n->path, "%s", n->o->backup);
 	n->bat = path_open(n->path, n->copy);
@@ -673,6 +676,7 @@ records_take(struct node *n)
 
 	n->resumed = text[0] != '\0';
 	n->exchanging = strstr(text, "exchanging\n") != NULL;
+	n->giving_up = strstr(text, "giving up\n") != NULL;
 	for (p = text; p != NULL; p = strchr(p, '\n')) {
 		p += *p == '\n';
 		for (i = 0; i < SERVICES; i++) {
@@ -782,8 +786,8 @@ ssl_like(const struct node *n, int at, const char *name)
 
 /*
  * Whether a certificate or request below a directory is of another key than
- * the one there: 1; 0, also where that cannot be told, or there is none; or
- * -1.
+ * the one there, or no key is there: 1; 0, also where that cannot be told, or
+ * where it is not there itself; or -1.
  */
 static int
 pem_foreign(struct node *n, const char *dir, const char *file,
@@ -795,7 +799,8 @@ pem_foreign(struct node *n, const char *dir, const char *file,
 	if (rc != 1)
 		return rc;
 	if (read_below(n->at, dir, n->key, other) == -1)
-		return complain("read the key in %s", dir);
+		return errno == ENOENT ? 1 : complain("read the key in %s",
+		    dir);
 	return pem_of_key(other, text, label) == 0;
 }
 
@@ -814,7 +819,7 @@ ssl_unfit(struct node *n, int key, int cert)
 		    "is there without its key";
 		return 1;
 	}
-	if (key != OTHER)
+	if (key == SAME)
 		return 0;
 	rc = cert == NONE ? pem_foreign(n, n->ssl, n->request,
 	    "CERTIFICATE REQUEST") : pem_foreign(n, n->ssl, n->cert,
@@ -1146,9 +1151,9 @@ ran_find(struct node *n)
 	    ~n->ran, &n->ran);
 }
 
-/* For a runbook: what runs now is what would be stopped and started. */
+/* Adds to a set those that run now. */
 static int
-running_find(struct node *n)
+running_find(struct node *n, int *set)
 {
 	int i;
 
@@ -1157,7 +1162,7 @@ running_find(struct node *n)
 		return -1;
 	for (i = 0; i < SERVICES; i++)
 		if (n->service[i].running)
-			n->ran |= 1 << i;
+			*set |= 1 << i;
 	return 0;
 }
 
@@ -1500,7 +1505,7 @@ request_show(struct node *n)
 static int
 end_act(struct node *n)
 {
-	int i, left, rc;
+	int i, left, enabled, rc;
 
 	rc = discard(n->at, n->old, n->del) | tree_remove(n->bat, n->stale);
 	do {
@@ -1525,9 +1530,10 @@ end_act(struct node *n)
 		note("%s: not running yet, which is usual without a "
 		    "certificate; `cmregen node finish' starts what is "
 		    "enabled", service_names(n->down));
-	for (i = left = 0; i < SERVICES; i++)
-		if ((n->down & ~PUPPET & 1 << i) && !n->service[i].enabled)
-			left |= 1 << i;
+	enabled = PUPPET;
+	left = n->down & ~PUPPET;
+	left &= ~enabled_find(n, left, &enabled);
+	left &= ~enabled;
 	if (left != 0)
 		note("%s: not enabled: start that yourself after `cmregen "
 		    "node finish'", service_names(left));
@@ -1644,7 +1650,7 @@ prepare_run(struct node *n, const struct step *s, int first, int count)
 static int
 prepare_show(struct node *n, const struct step *s, int first, int count)
 {
-	if (running_find(n) == -1 || ran_find(n) != 0)
+	if (running_find(n, &n->ran) == -1 || ran_find(n) != 0)
 		return NOT_DONE;
 	leftovers_show(n);
 	if (n->begin == COPY && n->away) {
@@ -1740,7 +1746,7 @@ late_call(struct node *n, const char *verb, struct child *c)
 	};
 	static const char *argv[sizeof agent / sizeof agent[0]];
 	long since;
-	int major;
+	int major, seen;
 
 	memset(c, 0, sizeof *c);
 	c->out = -1;
@@ -1757,9 +1763,11 @@ late_call(struct node *n, const char *verb, struct child *c)
 	}
 	if (child_start(c, argv) == -1)
 		return -1;
+	seen = major < 6 ? 0 : -1;
 	for (since = -1; !child_ended(c) && !interrupted(); nap(TICK)) {
-		if (since == -1 && major < 6 && pem_look(n, n->next, n->cert,
-		    "CERTIFICATE") == 1)
+		if (seen == 0)
+			seen = pem_look(n, n->next, n->cert, "CERTIFICATE");
+		if (seen == 1 && since == -1)
 			since = seconds();
 		if (since != -1 && seconds() - since >= JUDGED)
 			break;
@@ -1838,7 +1846,7 @@ late_prepare(struct node *n)
 	n->begin = begin(n);
 	if (n->begin == REFUSE)
 		return NOT_DONE;
-	if (n->begin > STOP) {
+	if (n->begin > STOP || n->away) {
 		(void)complainx(n->exchanging || name_exists(n->at, n->next) ==
 		    1 ? "a `cmregen node finish' broke off: run it again" :
 		    "a `cmregen node prepare' without -l has begun: run that "
@@ -1850,6 +1858,10 @@ late_prepare(struct node *n)
 	if (there == 0)
 		there = pem_look(n, n->next, n->request,
 		    "CERTIFICATE REQUEST");
+	if (there == 1 && pem_foreign(n, n->next, n->signed_already ? n->cert :
+	    n->request, n->signed_already ? "CERTIFICATE" :
+	    "CERTIFICATE REQUEST") != 0)
+		there = n->signed_already = 0;	/* judged again when made */
 	if (there == -1 || (!n->o->dry && (tree_remove(n->at, n->del) == -1 ||
 	    tree_remove(n->at, n->state) == -1)))
 		return NOT_DONE;
@@ -1918,14 +1930,17 @@ agent_run(struct node *n)
 	};
 	enum run result;
 	struct child c;
-	int status, shown;
+	int status, shown, seen;
 
 	if (child_start(&c, argv) == -1) {
 		child_close(&c);
 		return FAILED;
 	}
+	seen = 0;
 	while (!child_ended(&c) && !interrupted()) {
-		if (pem_look(n, n->ssl, n->cert, "CERTIFICATE") == 1)
+		if (seen == 0)
+			seen = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
+		if (seen == 1)
 			child_follow(&c);
 		nap(TICK);
 	}
@@ -2092,14 +2107,14 @@ late_copy_show(struct node *n)
 static int
 late_stop_act(struct node *n)
 {
-	int i;
+	int i, set;
 
-	if (lock_add(&n->lock, "exchanging") == -1)
-		return -1;
-	if (running_find(n) == -1)
+	set = 0;
+	if (lock_add(&n->lock, "exchanging") == -1 ||
+	    running_find(n, &set) == -1)
 		return -1;
 	for (i = 0; i < SERVICES; i++) {
-		n->service[i].changed = n->service[i].running;
+		n->service[i].changed = (set & 1 << i) != 0;
 		if (service_record(n, i, 0) == -1)
 			return -1;
 	}
@@ -2229,7 +2244,7 @@ late_finish(struct node *n)
 	if (i == -1)
 		return NOT_DONE;
 	if (n->o->dry) {
-		if (running_find(n) == -1)
+		if (running_find(n, &n->ran) == -1)
 			return NOT_DONE;
 		leftovers_show(n);
 		return steps_show(n, step, i, count);
@@ -2288,6 +2303,9 @@ finish_run(struct node *n)
 		(void)complainx("not running: %s", service_names(down));
 	if (interrupted())
 		(void)complainx("interrupted");
+	else if (result == AGAIN)
+		(void)complainx("a Puppet run of somebody else did not end in "
+		    "time");
 	if (cert != OTHER || result != RAN || down != 0 || interrupted())
 		return finish_broken(cert == OTHER ? in_place :
 		    "there is a new key, but no new certificate");
@@ -2322,7 +2340,8 @@ node_finish(const struct options *o)
 	if (node_open(n, o, FINISH_WAIT) == 0 && disabled_check(n) == 0 &&
 	    lock(n) == 0)
 		rc = late_finish(n);
-	late = o->dry && (n->away || name_exists(n->at, n->next) == 1);
+	late = rc == DONE && o->dry &&
+	    (n->away || name_exists(n->at, n->next) == 1);
 	if (rc == DONE && !late && finish_check(n) == -1)
 		rc = n->swapped ? finish_broken(in_place) : NOT_DONE;
 	else if (rc == DONE)
@@ -2365,8 +2384,8 @@ root_open(struct node *n, const struct options *o)
 	    strncmp(o->backup, o->root, len) == 0) {
 		(void)format(n->path, sizeof n->path, "%s", o->backup);
 		n->bat = path_open_below(root, o->backup + len, n->copy);
-	} else if (n->at != -1)
-		(void)backup_open(n);
+	} else if (n->at != -1 && backup_open(n) == -1)
+		n->bat = -1;
 	(void)close(root);		/* only read */
 	if (n->at == -1)
 		note("is the system mounted at %s?", o->root);
@@ -2569,6 +2588,8 @@ restored(struct node *n)
 
 	left = name_exists(n->at, n->bad) | name_exists(n->at, n->old) |
 	    name_exists(n->at, n->new) | name_exists(n->at, n->next);
+	if (n->swapped)
+		return 1;
 	if (left == -1 || n->absent || n->fresh == n->old)
 		return left == -1 ? -1 : 0;
 	left = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
@@ -2629,20 +2650,28 @@ restore_source(struct node *n)
 	if (copy)
 		return complainx("%s holds no key with its certificate: it "
 		    "is no backup; name the right one with -b", n->path);
-	if (!old)
+	n->fresh = n->old;
+	n->swapped = !old && !n->absent && bad;	/* and this run goes on */
+	if (!old && !n->swapped)
 		return complainx("no backup %s: name it with -b; where `node "
 		    "prepare' did not get as far as to make one, nothing was "
 		    "changed", n->path);
-	n->fresh = n->old;
+	if (n->swapped) {
+		n->aside = n->bad;
+		n->away = 1;
+	}
 	return 0;
 }
 
-/* Whether `prepare -l' was run, and finish has not yet set ssl aside. */
+/*
+ * Whether `prepare -l' was run, and finish has not yet set ssl aside, or a
+ * restore of that broke off.
+ */
 static int
 late_begun(const struct node *n)
 {
-	return !n->absent && name_exists(n->at, n->next) == 1 &&
-	    name_exists(n->at, n->old) == 0;
+	return !n->absent && name_exists(n->at, n->old) == 0 &&
+	    (n->giving_up || name_exists(n->at, n->next) == 1);
 }
 
 /*
@@ -2657,11 +2686,17 @@ late_restore(struct node *n)
 		services_show(n, n->ran, "ensure=running");
 		return DONE;
 	}
-	if (discard(n->at, n->next, n->del) == -1 ||
-	    tree_remove(n->at, n->state) == -1 || leftovers_remove(n) == -1)
+	if (lock_add(&n->lock, "giving up") == -1 ||
+	    leftovers_remove(n) == -1 ||
+	    discard(n->at, n->next, n->del) == -1 ||
+	    tree_remove(n->at, n->state) == -1) {
+		(void)complainx("stopped part way: run `cmregen node restore' "
+		    "again");
 		return PART_WAY;
-	say("%s is removed; %s was never touched", n->next, n->ssldir);
-	if (n->o->root == NULL && stop_undo(n) == -1) {
+	}
+	say("%s is removed; %s stays as it was", n->next, n->ssldir);
+	n->served = n->exchanging;	/* the server may have the new one */
+	if (n->o->root == NULL && late_stop_undo(n) == -1) {
 		if (n->dead != 0)
 			(void)complainx("not running, though it was before, "
 			    "start it: %s", service_names(n->dead));
@@ -2699,7 +2734,7 @@ restore(struct node *n)
 	if (i == 1)
 		i = n->o->root != NULL ? 2 : 3;
 	if (n->o->dry) {
-		if (n->o->root == NULL && running_find(n) == -1)
+		if (n->o->root == NULL && running_find(n, &n->ran) == -1)
 			return NOT_DONE;
 		leftovers_show(n);
 		(void)steps_show(n, s, i, count);

@@ -414,6 +414,7 @@ static const struct {
 	{ DIR COPY "sed -i s/Key000000001/Key000000042/ ssl" KEY,
 	    "without -l" },
 	{ DIR COPY "mv ssl ssl.cmregen-old", "without -l" },
+	{ DIR "mv ssl ssl.cmregen-old", "without -l" },
 	{ DIR "cp -a ssl ssl.cmregen-new", "node restore" }
 };
 
@@ -541,6 +542,31 @@ START_TEST(a_puppet_that_ignores_SIGTERM_is_ended)
 	r = finish(pid);
 	assert_gone(r);
 	ck_assert(r->took < 30);
+}
+END_TEST
+
+START_TEST(restore_removes_next_beside_what_is_being_removed)
+{
+	prepared();
+	sh(DIR "mkdir ssl.cmregen-del");
+	assert_status(node("restore", NULL), 0);
+	no_leftover();
+	assert_same(tree_text(SSL, NULL), ssl_first);
+}
+END_TEST
+
+/* The name is gone, its content not yet: no other restore is to begin. */
+START_TEST(giving_up_goes_on_after_a_crash)
+{
+	prepared();
+	sh(DIR "mv ssl.cmregen-next ssl.cmregen-del; cp -a ssl ssl_bak; "
+	    "echo x >ssl_bak/other; echo 'giving up' >.cmregen.lock; "
+	    "chmod 600 .cmregen.lock");
+	assert_status(node("restore", NULL), 0);
+	assert_same(tree_text(SSL, NULL), ssl_first);
+	ck_assert_int_eq(logged("node", "ensure=stopped", 0), -1);
+	ck_assert(!exists("node/puppet/ssl.cmregen-del"));
+	ck_assert(!exists("node/puppet/.cmregen.lock"));
 }
 END_TEST
 
@@ -1455,6 +1481,8 @@ add_undo(TCase *tc)
 	tcase_add_loop_test(tc, what_puppet_prints_and_returns_does_not_decide,
 	    0, 2 * (int)(sizeof(harmless) / sizeof(harmless[0])));
 	tcase_add_test(tc, a_puppet_that_ignores_SIGTERM_is_ended);
+	tcase_add_test(tc, restore_removes_next_beside_what_is_being_removed);
+	tcase_add_test(tc, giving_up_goes_on_after_a_crash);
 	tcase_add_test(tc, a_link_in_the_place_of_next_is_not_followed);
 	LOOP(prepare_l_again_after_a_crash_makes_what_is_missing, half_made);
 	tcase_add_test(tc,

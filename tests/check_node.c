@@ -124,6 +124,17 @@ START_TEST(a_server_that_nothing_will_start_is_named)
 }
 END_TEST
 
+START_TEST(a_server_that_is_enabled_is_not_called_otherwise)
+{
+	const struct run *r;
+
+	r = node("prepare", NULL);
+	assert_prepared(r);
+	assert_has(r->err, "pe-puppetserver: not running yet");
+	assert_has_not(r->err, "not enabled");
+}
+END_TEST
+
 START_TEST(prepare_goes_in_the_order_of_the_procedure)
 {
 	static const char *const other[] = {
@@ -1038,6 +1049,40 @@ START_TEST(a_request_that_is_there_is_handed_on_again)
 }
 END_TEST
 
+START_TEST(a_request_without_its_key_is_not_handed_on)
+{
+	const struct run *r;
+
+	generation(_i);
+	prepared();
+	sh("rm " SSL KEY);
+	put(SSL REQUEST, pair[0].request);
+	r = node("prepare", NULL);
+	assert_prepared(r);
+	assert_has(r->err, "discarded");
+	ck_assert_str_ne(get(SSL REQUEST), pair[0].request);
+}
+END_TEST
+
+/* Killed before it was judged, it is judged when prepare -l is run again. */
+START_TEST(a_foreign_request_that_a_crash_left_in_next_is_not_handed_on)
+{
+	const struct run *r;
+
+	generation(SEVEN);
+	sh("rm -f mom/ca/signed/" CM1 ".pem; cd node/puppet; "
+	    "cp -a ssl ssl.cmregen-next; rm ssl.cmregen-next" CERT);
+	put("node/puppet/ssl.cmregen-next" KEY, pair[0].key);
+	put("node/puppet/ssl.cmregen-next" REQUEST, pair[1].request);
+	r = node("prepare", "-l", NULL);
+	assert_status(r, 0);
+	ck_assert_str_ne(get("node/puppet/ssl.cmregen-next" REQUEST),
+	    pair[1].request);
+	ck_assert_str_ne(get("node/puppet/ssl.cmregen-next" KEY),
+	    pair[0].key);
+}
+END_TEST
+
 /* Below 6 an agent takes for its own what it finds on the CA. */
 START_TEST(a_request_of_another_key_is_not_handed_on)
 {
@@ -1670,6 +1715,25 @@ static const char *const half_restored[] = {
 };
 
 /* By hand it comes to the same end. */
+START_TEST(without_a_backup_a_restore_that_was_killed_goes_on)
+{
+	const struct run *r;
+
+	sh(DIR "mv ssl ssl.cmregen-old; mkdir ssl; : >ssl/made-since");
+	knob("node", "faults",
+	    "parent KILL 1 *service puppet ensure=running*");
+	r = node("restore", NULL);
+	ck_assert_int_eq(r->status, 128 + SIGKILL);
+	ck_assert(exists("node/puppet/ssl.cmregen-bad"));
+	sleep_ms(300);
+	sh("rm -f node/knobs/faults");
+	assert_status(node("restore", NULL), 0);
+	assert_same(tree_text(SSL, NULL), ssl_first);
+	assert_same(services(), services_first);
+	no_leftover();
+}
+END_TEST
+
 START_TEST(the_runbook_of_a_restore_after_a_crash_works)
 {
 	const struct run *r;
@@ -2071,6 +2135,7 @@ add_prepare(TCase *tc)
 	EACH(prepare_makes_backup_key_and_request);
 	EACH(prepare_goes_in_the_order_of_the_procedure);
 	tcase_add_test(tc, a_server_that_nothing_will_start_is_named);
+	tcase_add_test(tc, a_server_that_is_enabled_is_not_called_otherwise);
 	tcase_add_test(tc, services_change_at_the_same_time);
 	tcase_add_test(tc, the_hand_off_comes_before_slow_services);
 	tcase_add_test(tc, services_that_did_not_run_are_not_started);
@@ -2145,6 +2210,9 @@ add_begin(TCase *tc)
 	tcase_add_test(tc, an_equal_backup_is_left_alone);
 	tcase_add_test(tc, a_backup_with_a_stale_CRL_is_made_anew);
 	EACH(a_request_that_is_there_is_handed_on_again);
+	EACH(a_request_without_its_key_is_not_handed_on);
+	tcase_add_test(tc,
+	    a_foreign_request_that_a_crash_left_in_next_is_not_handed_on);
 	tcase_add_loop_test(tc, a_request_of_another_key_is_not_handed_on, 0,
 	    2);
 	tcase_add_test(tc, the_runbook_for_a_stale_backup_replaces_it);
@@ -2211,6 +2279,7 @@ add_restore(TCase *tc)
 	    a_backup_that_root_made_is_refused_with_the_command_that_mends_it);
 	tcase_add_test(tc, a_service_that_restore_cannot_start_is_named);
 	tcase_add_test(tc, restore_n_changes_nothing_and_prints_a_runbook);
+	EACH(without_a_backup_a_restore_that_was_killed_goes_on);
 	LOOP(the_runbook_of_a_restore_after_a_crash_works, half_restored);
 	tcase_add_test(tc, a_restore_beside_bad_that_fails_loses_nothing);
 	tcase_add_test(tc, r_restores_without_puppet);
