@@ -1,10 +1,14 @@
 /*
  * cmregen.h: everything that crosses a file, and nothing else.
  *
- * cmregen.c holds what knows nothing of the procedure: messages, signals,
- * processes, locks, fingerprints and trees; of Puppet it knows its settings
- * alone.  mom.c is what is done on the master of masters, node.c what is done
- * on the compile master.
+ * cmregen gives a compile master, which serves catalogs, a new key and
+ * certificate.  The CA is on another host, the master of masters (MoM); it
+ * knows each host by its certname.  mom.c is what is done on the MoM (revoke
+ * the old certificate, sign the new request), node.c what is done on the
+ * compile master (back up, have Puppet make key and request, run Puppet; the
+ * way back).  cmregen.c holds what knows nothing of that: messages, signals,
+ * processes, locks, fingerprints and trees; of Puppet it knows the program,
+ * its version and its settings.
  *
  * Unless a contract says otherwise: a function returns 0, or -1 after it has
  * reported the error once with complain or complainx.  Nothing here exits.
@@ -49,7 +53,7 @@ struct options {
 	long wait;		/* -w: seconds; -1 where it was not given */
 	int dry;		/* -n */
 	int verbose;		/* -v */
-	int live;		/* -l */
+	int live;		/* -l: prepare without an outage */
 };
 
 /*
@@ -57,7 +61,8 @@ struct options {
  * prints a result on standard output, note tells on standard error what is
  * worth knowing.  Each adds the newline, writes at once and leaves errno
  * alone; control characters become '?'.  A standard error that cannot be
- * written is nobody's loss; what say could not write is remembered.
+ * written is nobody's loss; where say could not write, the program ends with
+ * status 3 instead of 0.
  */
 
 /* Reports "cmregen: MESSAGE: strerror(errno)".  Returns -1. */
@@ -137,8 +142,8 @@ struct child {
 };
 
 /*
- * Starts a child.  Returns 0, or -1 where it could not be executed, with
- * nothing left running or open.  child_close is owed in either case.
+ * Starts a child.  Returns 0, or -1 where it could not be executed: then
+ * nothing runs, and its status is -1.  child_close is owed in either case.
  */
 int	child_start(struct child *, const char *const []);
 
@@ -225,8 +230,9 @@ int	file_open(int, const char *);
 ssize_t	file_read(int, const char *, char *, size_t);
 
 /*
- * Reads a file so that an absolute path names; links on the way to its last
- * component are followed.  Reports nothing but a path that is none.
+ * Reads in the same way a file that an absolute path names; links on the way
+ * to its last component are followed.  Reports nothing but a path that is
+ * none.
  */
 ssize_t	path_read(const char *, char *, size_t);
 
@@ -236,8 +242,8 @@ int	name_exists(int, const char *);
 /*
  * Renames within or between directories, and has it on disk before it
  * returns.  Where the rename was done and only the fsync failed, it is undone.
- * Refuses to replace what exists, except that an attacker who creates the new
- * name at that moment as an empty directory loses that.
+ * Refuses to replace what exists; but an empty directory that somebody makes
+ * by the new name at that very moment is replaced (POSIX rename).
  */
 int	name_move(int, const char *, int, const char *);
 

@@ -1,7 +1,39 @@
 /*
- * node.c: what is done on the compile master: steps 3-8, 11-12, and the way
- * back.  What changes the host is a table of steps, each with its undo and the
- * words for the runbook of -n; the procedures stand at the end.
+ * node.c: what is done on the compile master: node prepare and node finish,
+ * steps 3-8 and 11-12 of the documented procedure, and node restore, the way
+ * back.  Read the tables of steps first, in prepare, late_finish and restore;
+ * the rest is what they are made of.
+ *
+ * A directory gets its meaning by a rename, so that the names tell what a
+ * command that broke off has done.  Beside the ssldir, which is ssl here:
+ *
+ *     ssl.cmregen-old    ssl, set aside by prepare, or finish after prepare -l
+ *     ssl.cmregen-next   the new key and request of prepare -l, not in use yet
+ *     ssl.cmregen-state  puppet's own, while it works on next
+ *     ssl.cmregen-new    a copy of the backup, which restore puts in its place
+ *     ssl.cmregen-bad    ssl, set aside by restore
+ *     ssl.cmregen-del    what is being removed, or goes when all is done
+ *     .cmregen.lock      held while a node command runs; its lines tell a run
+ *                        after a crash which services ran before it
+ *
+ * and beside the backup, ssl_bak or -b:
+ *
+ *     ssl_bak.cmregen-part  a copy that is not finished, never trusted
+ *     ssl_bak.cmregen-del   a backup that a newer one has replaced
+ *
+ * A step has an act, an undo, and a show that prints for -n what act does.
+ * The acts are called in order.  Where one fails, or a signal asks us to stop,
+ * every undo is called, the last first, also of a step that an earlier run has
+ * done, or none: an undo looks at what is there.  Then all is as it was, and
+ * the status 1.  The last step cleans up; where that fails the status is 3.
+ *
+ * Run again, a command goes on where it broke off: begin decides it for
+ * prepare, late_begin for finish after prepare -l, restore_source and restored
+ * for restore.  Whether ssl has still the key of the backup, or another one,
+ * tells whether it is to be replaced or has been.
+ *
+ * A set of services is an int, with a bit for each of service_name.  What
+ * puppet reports tells whether one runs, never an exit status.
  */
 #include <sys/stat.h>
 
@@ -35,7 +67,10 @@ static const char *const service_name[SERVICES] = {
 	"pxp-agent"
 };
 
-/* Made and removed by each agent run: neither copied nor compared. */
+/*
+ * What is neither copied nor compared: a file that each agent run makes and
+ * removes.  The second list is for one comparison, whether all else is equal.
+ */
 static const char *const volatile_name[] = { "ssl.lock", NULL };
 static const char *const crl_name[] = { "ssl.lock", "crl.pem", NULL };
 
@@ -47,11 +82,18 @@ struct service {
 	int changed;			/* and that it changed this */
 };
 
-enum begin { COPY, STOP, EMPTY, START, DISCARD, REFUSE };
+enum begin {			/* where prepare begins: */
+	COPY,			/* with the backup */
+	STOP,			/* it is there: with stopping the services */
+	EMPTY,			/* ssl is aside already */
+	START,			/* and puppet may have made another */
+	DISCARD,		/* which is of no use */
+	REFUSE			/* nowhere: a person has to look */
+};
 
 struct node {
 	const struct options *o;
-	long wait;
+	long wait;			/* seconds */
 	/* settings */
 	char certname[PATH_SIZE], ssldir[PATH_SIZE], requestdir[PATH_SIZE];
 	char hostcert[PATH_SIZE], hostprivkey[PATH_SIZE], cadir[PATH_SIZE];
@@ -70,11 +112,14 @@ struct node {
 	char stale[NAME_SIZE];
 	struct lock lock;
 	struct service service[SERVICES];
-	int known, ran;			/* answers we have; were running */
-	int started;			/* those that undo has to stop */
-	int late;			/* those that may not run yet */
-	int down;			/* and those that do not */
-	int lost;			/* whose answer to a stop is unknown */
+	/* sets of services */
+	int known;			/* whether they ran is on record */
+	int ran;			/* and they did: undo starts them */
+	int lost;			/* their answer to a stop is unknown */
+	int started;			/* undo stops them */
+	int late;			/* they may fail to start, for now */
+	int down;			/* they did */
+	int dead;			/* undo could not start them */
 	int resumed;			/* a run before this one broke off */
 	int exchanging;			/* and it was a finish after -l */
 	int giving_up;			/* or a restore of that */
@@ -82,12 +127,11 @@ struct node {
 	int made;			/* the backup is of this run */
 	int replace;			/* one that is there may be replaced */
 	const char *aside;		/* where the original ssl goes */
-	int away;			/* and where it is */
+	int away;			/* it is there */
 	const char *fresh;		/* what takes its place, or NULL */
-	int swapped;			/* and has */
+	int swapped;			/* it has */
 	int served;			/* services were told of it */
-	int unclean;			/* the MoM has the old certificate */
-	int dead;			/* those that undo could not start */
+	int unclean;			/* mom clean has to come first */
 	int absent;			/* there was no ssl */
 	const char *unfit;		/* why nobody can use this ssl */
 	int signed_already;		/* autosigning */
@@ -935,7 +979,18 @@ begin_check(struct node *n, int copy)
 	return 0;
 }
 
-/* The first case that matches wins. */
+/*
+ * The first case that matches wins.  B is the backup.
+ *
+ *     a restore broke off, or B is no backup      refuse
+ *     old: begin_old
+ *     no ssl                                      B: empty; no B: refuse
+ *     no B                                        copy
+ *     the key of ssl is B's: begin_same           equal: stop; but for the
+ *                                                 CRL: copy; else: refuse
+ *     else: begin_new                             of no use: discard; half
+ *                                                 made: start; else: refuse
+ */
 static enum begin
 begin(struct node *n)
 {
@@ -1482,12 +1537,12 @@ request_act(struct node *n)
 			    "request");
 		if (seconds() - since >= n->wait)
 			return complainx("no request within %d s: does the "
-			    "server of the MoM (%s) run, and can it be reached "
-			    "from here?  Another request of this name there "
-			    "may prevent it, too (`cmregen mom clean %s' there "
-			    "removes it); the log of the service puppet tells; "
-			    "or wait longer with -w", (int)n->wait,
-			    n->ca_server, n->certname);
+			    "server of the MoM (%s) run, and can it be "
+			    "reached from here?  Another request of this "
+			    "name there may prevent it, too (`cmregen mom "
+			    "clean %s' there removes it); the log of the "
+			    "service puppet tells; or wait longer with -w",
+			    (int)n->wait, n->ca_server, n->certname);
 		busy("waiting for Puppet to make key and request");
 	}
 	if (rc == 1)
@@ -1837,6 +1892,27 @@ late_make(struct node *n)
 	return rc == 1 ? tree_remove(n->at, n->state) : -1;
 }
 
+/*
+ * Whether an earlier run has made a request in next, or has the certificate;
+ * either is judged again, since that run may not have got so far: 1, 0 or -1.
+ */
+static int
+late_made(struct node *n)
+{
+	const char *file, *label;
+	int there;
+
+	there = late_old(n) ? 0 : pem_look(n, n->next, n->cert, "CERTIFICATE");
+	n->signed_already = there == 1;
+	file = n->signed_already ? n->cert : n->request;
+	label = n->signed_already ? "CERTIFICATE" : "CERTIFICATE REQUEST";
+	if (there == 0)
+		there = pem_look(n, n->next, file, label);
+	if (there == 1 && pem_foreign(n, n->next, file, label) != 0)
+		there = n->signed_already = 0;
+	return there;
+}
+
 static int
 late_prepare(struct node *n)
 {
@@ -1853,15 +1929,7 @@ late_prepare(struct node *n)
 		    "again");
 		return NOT_DONE;
 	}
-	there = late_old(n) ? 0 : pem_look(n, n->next, n->cert, "CERTIFICATE");
-	n->signed_already = there == 1;
-	if (there == 0)
-		there = pem_look(n, n->next, n->request,
-		    "CERTIFICATE REQUEST");
-	if (there == 1 && pem_foreign(n, n->next, n->signed_already ? n->cert :
-	    n->request, n->signed_already ? "CERTIFICATE" :
-	    "CERTIFICATE REQUEST") != 0)
-		there = n->signed_already = 0;	/* judged again when made */
+	there = late_made(n);
 	if (there == -1 || (!n->o->dry && (tree_remove(n->at, n->del) == -1 ||
 	    tree_remove(n->at, n->state) == -1)))
 		return NOT_DONE;
@@ -2089,20 +2157,6 @@ late_fetch(struct node *n)
 	return NOT_DONE;
 }
 
-/* The backup: made, made anew where only the CRL differs, or as it is. */
-static int
-late_copy_act(struct node *n)
-{
-	return n->begin == COPY ? copy_act(n) : 0;
-}
-
-static void
-late_copy_show(struct node *n)
-{
-	if (n->begin == COPY)
-		copy_show(n);
-}
-
 /* Which services run now is known from here on, also after a crash. */
 static int
 late_stop_act(struct node *n)
@@ -2208,7 +2262,7 @@ late_begin(struct node *n, int next, int old)
 	}
 	n->begin = begin(n);
 	if (n->begin == COPY || n->begin == STOP)
-		return late_fetch(n) == DONE ? 0 : -1;
+		return late_fetch(n) == DONE ? n->begin == STOP : -1;
 	if (n->begin != REFUSE)
 		(void)complainx("%s and the backup %s do not belong to the "
 		    "same regeneration as %s: `cmregen node restore' gives "
@@ -2221,7 +2275,7 @@ static int
 late_finish(struct node *n)
 {
 	static const struct step step[] = {
-		{ late_copy_act, copy_undo, late_copy_show },
+		{ copy_act, copy_undo, copy_show },
 		{ late_stop_act, late_stop_undo, late_stop_show },
 		{ again_act, NULL, again_show },
 		{ swap_act, aside_undo, swap_show },
@@ -2272,8 +2326,8 @@ finish_unsigned(struct node *n)
 static int
 finish_broken(const char *stands)
 {
-	(void)complainx("stopped part way: %s; repair what is said above, then "
-	    "run `cmregen node finish' again", stands);
+	(void)complainx("stopped part way: %s; repair what is said above, "
+	    "then run `cmregen node finish' again", stands);
 	return PART_WAY;
 }
 
@@ -2293,9 +2347,10 @@ finish_run(struct node *n)
 		return finish_unsigned(n);
 	foreign = pem_foreign(n, n->ssl, n->cert, "CERTIFICATE") == 1;
 	if (cert == SAME || foreign)
-		(void)complainx("the certificate is %s: run `cmregen mom clean "
-		    "%s' on the MoM, then `cmregen node prepare' here", foreign
-		    ? "not of the new key" : "still the old one", n->certname);
+		(void)complainx("the certificate is %s: run `cmregen mom "
+		    "clean %s' on the MoM, then `cmregen node prepare' here",
+		    foreign ? "not of the new key" : "still the old one",
+		    n->certname);
 	down = cert == OTHER ? services_enabled(n) : 0;
 	if (foreign)
 		cert = NONE;
