@@ -66,9 +66,9 @@ check: cmregen
 	ar -rc tests/build/program.a tests/build/cmregen.o \
 	    tests/build/mom.o tests/build/node.o
 	for s in $(SUITES); do \
-	    $(CC) $(STANDARD) -g -O1 -o tests/build/$$s tests/$$s.c \
-	    tests/fixture.c tests/build/program.a $(CHECKLIBS) || exit 1; done
-	sh tests/check_usage ./cmregen
+	    $(CC) $(STANDARD) -g -O1 -o tests/build/$$s tests/unit/$$s.c \
+	    tests/unit/fixture.c tests/build/program.a $(CHECKLIBS) || exit 1; done
+	sh tests/unit/check_usage ./cmregen
 	for s in $(SUITES); do \
 	    { TESTS=$$PWD/tests CK_MAX_MSG_SIZE=65536 tests/build/$$s >tests/build/$$s.log 2>&1 && \
 	    echo 0 >tests/build/$$s.rc || echo 1 >tests/build/$$s.rc; } & \
@@ -80,13 +80,13 @@ lint:
 	sh tests/lint
 
 faults:
-	sh tests/faults full
+	sh tests/faults/run full
 
 bench:
-	sh tests/bench
+	sh tests/bench/run
 
 coverage:
-	sh tests/coverage
+	sh tests/unit/coverage
 
 release:
 	sh tests/release $(VERSION)

@@ -1,5 +1,5 @@
 /* Lines of `puppet config print`. */
-#include "../cmregen.h"
+#include "../../cmregen.h"
 #include "fuzz.h"
 
 int

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../cmregen.h"
+#include "../../cmregen.h"
 #include "fixture.h"
 
 /* cmregen.o has a table of these; nothing here runs a command. */

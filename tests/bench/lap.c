@@ -1,5 +1,5 @@
 /*
- * lap: the stop-watch of tests/bench.
+ * lap: the stop-watch of bench/run.
  *
  *	lap make DIR DIRS FILES BYTES BIG
  *		builds a tree: so many directories, so many files of that size

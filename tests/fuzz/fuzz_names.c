@@ -1,5 +1,5 @@
 /* What is typed: certnames, fingerprints, paths that are quoted. */
-#include "../cmregen.h"
+#include "../../cmregen.h"
 #include "fuzz.h"
 
 static const char whole[] =

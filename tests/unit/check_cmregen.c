@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../cmregen.h"
+#include "../../cmregen.h"
 #include "fixture.h"
 #include "keys.h"
 

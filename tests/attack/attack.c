@@ -42,7 +42,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../cmregen.h"
+#include "../../cmregen.h"
 
 enum {
 	OWNER = 54321,		/* uid and gid of the attacker */

@@ -1,6 +1,6 @@
 /*
  * floor: the least that a copy, a verified copy and a removal can cost, for
- * tests/bench: the bare system calls for each file, in the order of the
+ * bench/run: the bare system calls for each file, in the order of the
  * inodes, with all names of a directory in memory beforehand, with no thought
  * of an attacker, and nothing checked but that the calls succeed.  It is no
  * tool for copying.

@@ -219,8 +219,8 @@ sandbox(const char *version)
 	if (tests == NULL)
 		tests = "tests";
 	(void)fflush(NULL);
-	ck_assert_int_eq(system(text("rm -rf '%s/s' && '%s/sandbox' '%s/s' "
-	    "'%s'", dir, tests, dir, version)), 0);
+	ck_assert_int_eq(system(text("rm -rf '%s/s' && "
+	    "'%s/common/sandbox' '%s/s' '%s'", dir, tests, dir, version)), 0);
 }
 
 /* FNV-1a over a file. */

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../cmregen.h"
+#include "../../cmregen.h"
 
 struct place {
 	int at;

@@ -1,5 +1,5 @@
 /* PEM files: certificates and requests. */
-#include "../cmregen.h"
+#include "../../cmregen.h"
 #include "fuzz.h"
 
 int
