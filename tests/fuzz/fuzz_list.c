@@ -1,5 +1,5 @@
 /* Lists of what a CA has, of both generations. */
-#include "../mom.c"
+#include "../../mom.c"
 #include "fuzz.h"
 
 int

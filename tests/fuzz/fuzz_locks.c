@@ -13,7 +13,7 @@ no_kill(int pid, int sig)
 	return pid > 0 && sig == 0 ? 0 : -1;
 }
 #define kill(pid, sig) no_kill(pid, sig)
-#include "../node.c"
+#include "../../node.c"
 #undef kill
 #include "fuzz.h"
 

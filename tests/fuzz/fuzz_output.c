@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
-#include "../cmregen.c"
+#include "../../cmregen.c"
 #include "fuzz.h"
 
 static char *

@@ -1,5 +1,5 @@
 /* What `puppet resource service` prints. */
-#include "../node.c"
+#include "../../node.c"
 #include "fuzz.h"
 
 int
