@@ -16,8 +16,6 @@ WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
     -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Wundef -Wvla
 SOURCES = cmregen.c mom.c node.c
 OBJECTS = cmregen.o mom.o node.o
-SUITES = check_cmregen check_tree check_mom check_node check_late
-CHECKLIBS = -lcheck -lsubunit -pthread -lrt -lm
 
 all: cmregen
 
@@ -56,40 +54,49 @@ dist:
 clean:
 	rm -rf cmregen $(OBJECTS) dist release tests/build
 
-# The tests.  They need root: the program does.
+# The tests, which need root, as the program does; tests/README.md tells what
+# each proves.  `make check' is for everyone, .ci/run what is run on each
+# submission, and what follows here the long forms.
 
 check: cmregen
-	mkdir -p tests/build
-	for f in cmregen mom node; do \
-	    $(CC) $(STANDARD) -g -O1 -Dmain=cmregen_main -c $$f.c \
-	    -o tests/build/$$f.o || exit 1; done
-	ar -rc tests/build/program.a tests/build/cmregen.o \
-	    tests/build/mom.o tests/build/node.o
-	for s in $(SUITES); do \
-	    $(CC) $(STANDARD) -g -O1 -o tests/build/$$s tests/unit/$$s.c \
-	    tests/unit/fixture.c tests/build/program.a $(CHECKLIBS) || exit 1; done
-	sh tests/unit/check_usage ./cmregen
-	for s in $(SUITES); do \
-	    { TESTS=$$PWD/tests CK_MAX_MSG_SIZE=65536 tests/build/$$s >tests/build/$$s.log 2>&1 && \
-	    echo 0 >tests/build/$$s.rc || echo 1 >tests/build/$$s.rc; } & \
-	    done; wait; bad=0; for s in $(SUITES); do \
-	    cat tests/build/$$s.log; \
-	    [ "$$(cat tests/build/$$s.rc)" = 0 ] || bad=1; done; exit $$bad
+	@CC="$(CC)" sh tests/unit/run
 
 lint:
 	sh tests/lint
 
+coverage:
+	sh tests/unit/coverage
+
+sanitize:
+	sh tests/unit/sanitize
+
+fuzz:
+	sh tests/fuzz/run 600
+
 faults:
+	sh tests/faults/cells
 	sh tests/faults/run full
+	sh tests/faults/walks 10000
+	sh tests/faults/powercut full
+	sh tests/faults/mutants full
+
+attack:
+	sh tests/attack/run
+	sh tests/attack/siege
+
+sweeps: faults attack fuzz sanitize
 
 bench:
 	sh tests/bench/run
 
-coverage:
-	sh tests/unit/coverage
+real:
+	tests/real/run
+
+fresh:
+	tests/fresh
 
 release:
 	sh tests/release $(VERSION)
 
-.PHONY: all install uninstall demo dist clean check lint faults bench \
-    coverage release
+.PHONY: all install uninstall demo dist clean check lint coverage sanitize \
+    fuzz faults attack sweeps bench real fresh release

@@ -1,12 +1,14 @@
 /*
  * cmregen.c: the program.  Messages, signals and time, processes, files and
- * locks, fingerprints, Puppet's settings, the command line, and trees.  What
+ * locks, Puppet's settings, certificates, the command line, and trees.  What
  * is done on either host stands in mom.c and node.c.
  */
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,10 +35,8 @@ enum {
 	GRACE = 10,		/* seconds from SIGTERM to SIGKILL */
 	FD_MAX = 4096,		/* descriptors below it are not inherited */
 	WAIT_MAX = 604800,	/* seconds that -w takes: a week */
-	BUF_SIZE = 262144,	/* for the bytes of files */
-	SYNC_FILES = 64,	/* from so many files on, one sync pays */
-	NAMES = 16384,		/* of directories that are being walked */
-	LETTERS = 24 * NAMES,	/* of these names */
+	BYTES_SIZE = 32768,	/* of a file are read at once */
+	NO_FD = -2,		/* of a symbolic link, which has none */
 	AGAIN = 100		/* tries against a hostile owner */
 };
 
@@ -46,13 +46,12 @@ static volatile sig_atomic_t stop;	/* a signal asked us to stop */
 static int held;			/* an undo is running */
 static int lost;			/* say could not write */
 
-static struct {
+static struct {				/* what busy has named */
 	char text[512];
 	long since, shown;
-	int on, drawn;
+	int on;				/* its line is not ended yet */
+	int off;			/* a dry run takes no steps */
 } work;
-
-static char buf[BUF_SIZE];
 
 /*
  * Messages.
@@ -75,108 +74,141 @@ write_all(int fd, const char *p, size_t n)
 	return 0;
 }
 
-/*
- * printf alone would be a quarter of the program.  A conversion that is not in
- * the list below is a mistake of ours, and shows as what it is.
- */
-static int
-vformat(char *out, size_t size, const char *fmt, va_list ap)
-{
-	char number[12], *const end = number + sizeof number - 1;
-	const char *p;
-	char *q;
-	unsigned int u;
-	size_t n;
-	int i;
-
-	*end = '\0';
-	for (n = 0; *fmt != '\0'; fmt++) {
-		q = end;
-		if (fmt[0] == '%' && fmt[1] == 's') {
-			p = va_arg(ap, const char *);
-			fmt++;
-		} else if (fmt[0] == '%' && fmt[1] == 'd') {
-			i = va_arg(ap, int);
-			u = i < 0 ? 0 - (unsigned int)i : (unsigned int)i;
-			do
-				*--q = (char)('0' + u % 10);
-			while ((u /= 10) > 0);
-			if (i < 0)
-				*--q = '-';
-			p = q;
-			fmt++;
-		} else {
-			*--q = *fmt;
-			p = q;
-		}
-		for (; *p != '\0'; p++)
-			if (n + 1 < size)
-				out[n++] = *p;
-			else {
-				out[n] = '\0';
-				return -1;
-			}
-	}
-	out[n] = '\0';
-	return 0;
-}
-
 int
 format(char *out, size_t size, const char *fmt, ...)
 {
 	va_list ap;
-	int rc;
+	int n;
 
 	va_start(ap, fmt);
-	rc = vformat(out, size, fmt, ap);
+	n = vsnprintf(out, size, fmt, ap);
 	va_end(ap);
-	return rc;
+	return n >= 0 && (size_t)n < size ? 0 : -1;
+}
+
+/*
+ * How many bytes the letter that begins there has in UTF-8 (RFC 3629), or 0
+ * where none begins.  Of one that the end cuts off: how many it would have.
+ */
+static size_t
+letter_size(const unsigned char *p, size_t n)
+{
+	size_t size, i;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	size = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	for (i = 1; i < size && i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	/* nor does a control character that is longer than it must be */
+	if (n > 1 && ((p[0] == 0xe0 && p[1] < 0xa0) ||
+	    (p[0] == 0xf0 && p[1] < 0x90)))
+		return 0;
+	return size;
 }
 
 /*
  * What a child printed, or a name in a hostile tree, must not control the
- * terminal.  Bytes above 127 are letters in UTF-8 and stay.
+ * terminal: control characters become '?', also U+0080 to U+009F, whether as
+ * letters or as bytes that belong to none.  Newlines and tabs stay.
  */
 static void
-harmless(char *p, size_t n)
+harmless(char *text, size_t n)
 {
-	for (; n > 0; n--, p++)
-		if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') ||
-		    *p == 127)
-			*p = '?';
+	unsigned char *const p = (unsigned char *)text;
+	size_t i, size;
+	int control;
+
+	for (i = 0; i < n; i += size) {
+		size = letter_size(p + i, n - i);
+		if (size > n - i)
+			size = 0;
+		control = p[i] < ' ' ? p[i] != '\n' && p[i] != '\t' :
+		    p[i] == 0x7f || (size == 0 && p[i] < 0xa0) ||
+		    (size == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0);
+		if (size == 0)
+			size = 1;
+		if (control)
+			memset(p + i, '?', size);
+	}
 }
 
-/* What is too long is cut, but not the time. */
+/* And cannot begin a line that looks like ours. */
+static void
+one_line(char *text)
+{
+	harmless(text, strlen(text));
+	for (; *text != '\0'; text++)
+		if (*text == '\n' || *text == '\t')
+			*text = '?';
+}
+
+long
+seconds(void)
+{
+	struct timespec ts;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &ts) == -1)
+		return 0;
+	return (long)ts.tv_sec;
+}
+
+/* On a terminal.  What is too long is cut, but not the time. */
 static void
 line_draw(void)
 {
 	char line[COLUMNS + 2], took[24];
-	size_t n;
+	int room;
 
-	(void)format(took, sizeof took, " (%d s)", (int)work.shown);
-	line[0] = '\r';
-	(void)format(line + 1, COLUMNS - strlen(took), "cmregen: %s",
-	    work.text);
-	n = strlen(line);
-	(void)format(line + n, sizeof line - n, "%s", took);
-	n = strlen(line);
-	memset(line + n, ' ', sizeof line - n);
-	harmless(line + 1, COLUMNS);
-	(void)write_all(STDERR_FILENO, line, COLUMNS + 1);
-	work.drawn = 1;
+	(void)format(took, sizeof took, " (%ld s)", work.shown);
+	room = COLUMNS - (int)strlen(took);
+	(void)format(line, sizeof line, "\r%.*s%s", room, work.text, took);
+	(void)write_all(STDERR_FILENO, line, strlen(line));
 }
 
-static void
-line_erase(void)
+/* On a terminal the whole of it goes over what was drawn, which is shorter. */
+void
+quiet(void)
 {
-	char line[COLUMNS + 2];
+	char line[sizeof work.text + 32];
+	int terminal;
 
-	if (!work.drawn)
+	if (!work.on)
 		return;
-	memset(line, ' ', sizeof line);
-	line[0] = line[COLUMNS + 1] = '\r';
-	(void)write_all(STDERR_FILENO, line, sizeof line);
-	work.drawn = 0;
+	work.on = 0;
+	terminal = isatty(STDERR_FILENO) == 1;
+	(void)format(line, sizeof line, "%s%s (%ld s)\n",
+	    terminal ? "\r" : "", terminal ? work.text : "",
+	    seconds() - work.since);
+	(void)write_all(STDERR_FILENO, line, strlen(line));
+}
+
+void
+busy(const char *fmt, ...)
+{
+	char text[sizeof work.text] = "cmregen: ";
+	va_list ap;
+	size_t n;
+
+	n = strlen(text);
+	va_start(ap, fmt);
+	(void)vsnprintf(text + n, sizeof text - n, fmt, ap);
+	va_end(ap);
+	one_line(text);
+	if (work.off || (work.on && strcmp(text, work.text) == 0))
+		return;
+	quiet();
+	memcpy(work.text, text, sizeof text);
+	work.since = seconds();
+	work.shown = 0;
+	work.on = 1;
+	if (isatty(STDERR_FILENO) == 1)
+		line_draw();
+	else
+		(void)write_all(STDERR_FILENO, text, strlen(text));
 }
 
 /*
@@ -186,21 +218,23 @@ line_erase(void)
 static int
 emit(int fd, int error, const char *fmt, va_list ap)
 {
-	static char text[MESSAGE_SIZE];
-	size_t n, end;
+	char text[MESSAGE_SIZE];
+	size_t n;
 	int rc, before;
 
 	before = errno;
-	line_erase();
-	end = sizeof text - 1;
-	(void)format(text, end, "%s", fd == STDERR_FILENO ? "cmregen: " : "");
+	quiet();
+	(void)format(text, sizeof text, "%s", fd == STDERR_FILENO ?
+	    "cmregen: " : "");
 	n = strlen(text);
-	(void)vformat(text + n, end - n, fmt, ap);
+	/* a byte is left for the newline */
+	(void)vsnprintf(text + n, sizeof text - n - 1, fmt, ap);
 	n = strlen(text);
 	if (error != 0)
-		(void)format(text + n, end - n, ": %s", strerror(error));
+		(void)format(text + n, sizeof text - n - 1, ": %s",
+		    strerror(error));
+	one_line(text);
 	n = strlen(text);
-	harmless(text, n);
 	text[n++] = '\n';
 	rc = write_all(fd, text, n);
 	errno = before;
@@ -250,44 +284,6 @@ say(const char *fmt, ...)
 	va_end(ap);
 }
 
-long
-seconds(void)
-{
-	struct timespec ts;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &ts) == -1)
-		return 0;
-	return (long)ts.tv_sec;
-}
-
-void
-quiet(void)
-{
-	line_erase();
-	work.on = 0;
-}
-
-void
-busy(const char *fmt, ...)
-{
-	char text[sizeof work.text];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vformat(text, sizeof text, fmt, ap);
-	va_end(ap);
-	if (work.on && strcmp(text, work.text) == 0)
-		return;
-	memcpy(work.text, text, sizeof text);
-	work.since = seconds();
-	work.shown = 0;
-	work.on = 1;
-	if (isatty(STDERR_FILENO) == 1)
-		line_draw();
-	else
-		note("%s", text);
-}
-
 const char *
 quote(char *out, size_t size, const char *s)
 {
@@ -313,17 +309,27 @@ quote(char *out, size_t size, const char *s)
 }
 
 void
-say_next(const struct options *o, const char *host, const char *command,
-    const char *rest)
+tell(const struct options *o, const char *fmt, ...)
 {
-	char b[4 * PATH_SIZE + 3], p[4 * PATH_SIZE + 3];
-	int backup, puppet;
+	char text[MESSAGE_SIZE / 2];
+	va_list ap;
 
-	backup = o->backup != NULL && command[0] == 'n';
-	puppet = strcmp(o->puppet, PUPPET) != 0;
-	say("next, on %s:", host);
-	say("    cmregen %s%s%s%s%s%s", command, backup ? " -b " : "",
-	    backup ? quote(b, sizeof b, o->backup) : "", puppet ? " -p " : "",
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);	/* at worst cut */
+	va_end(ap);
+	say("%s%s", o->dry ? "# " : "", text);
+}
+
+void
+say_next(const struct options *o, int same_host, const char *host,
+    const char *command, const char *rest)
+{
+	char p[4 * PATH_SIZE + 3];
+	int puppet;
+
+	puppet = same_host && strcmp(o->puppet, PUPPET) != 0;
+	tell(o, "next, on %s:", host);
+	tell(o, "    cmregen %s%s%s%s", command, puppet ? " -p " : "",
 	    puppet ? quote(p, sizeof p, o->puppet) : "", rest);
 }
 
@@ -710,41 +716,55 @@ child_rewind(struct child *c)
 	c->have = c->used = 0;
 }
 
+/*
+ * How much of what was read is printed now: whole lines; of a line that fills
+ * the buffer, whole letters; what is left of a child that has ended.
+ */
+static size_t
+output_whole(const struct child *c, const char *text, size_t n, size_t size)
+{
+	const unsigned char *const end = (const unsigned char *)text + n;
+	size_t lines, cut;
+
+	for (lines = n; lines > 0 && text[lines - 1] != '\n'; lines--)
+		;
+	if (lines > 0)
+		return lines;
+	if (n < size)
+		return c->pid == 0 ? n : 0;
+	for (cut = 1; cut < 4; cut++)
+		if (letter_size(end - cut, cut) > cut)
+			return n - cut;
+	return n;
+}
+
+/*
+ * Prints what is new, indented, so that no word of puppet can pass for a line
+ * of ours, and each line at once.
+ */
 void
 child_follow(struct child *c)
 {
-	char text[4096];
-	ssize_t n;
+	char text[4096 + 1], line[sizeof text + 8], *p, *end;
+	ssize_t got;
+	size_t n;
 
-	while ((n = child_read(c, text, sizeof text)) > 0) {
-		line_erase();
-		harmless(text, (size_t)n);
-		(void)write_all(STDERR_FILENO, text, (size_t)n);
-	}
-}
-
-static void
-child_print(struct child *c)
-{
-	char text[1024], *p, *end;
-	ssize_t n;
-	size_t len;
-	int begin;
-
-	begin = 1;
-	while ((n = child_read(c, text, sizeof text)) > 0) {
-		harmless(text, (size_t)n);
-		for (p = text; n > 0; p += len, n -= (ssize_t)len) {
-			end = memchr(p, '\n', (size_t)n);
-			len = end == NULL ? (size_t)n : (size_t)(end - p) + 1;
-			if (begin)
-				(void)write_all(STDERR_FILENO, "    ", 4);
-			(void)write_all(STDERR_FILENO, p, len);
-			begin = end != NULL;
+	while ((got = child_read(c, text, sizeof text - 1)) > 0) {
+		n = output_whole(c, text, (size_t)got, sizeof text - 1);
+		c->from -= got - (ssize_t)n;
+		if (n == 0)
+			return;
+		quiet();
+		harmless(text, n);
+		text[n] = '\0';
+		for (p = text; *p != '\0'; p = end) {
+			end = p + strcspn(p, "\n");
+			if (*end == '\n')
+				*end++ = '\0';
+			(void)format(line, sizeof line, "    %s\n", p);
+			(void)write_all(STDERR_FILENO, line, strlen(line));
 		}
 	}
-	if (!begin)
-		(void)write_all(STDERR_FILENO, "\n", 1);
 }
 
 static size_t
@@ -789,7 +809,7 @@ child_show(struct child *c)
 		c->from = st.st_size - TAIL_SIZE;
 	}
 	note("%s %s, %s", line, how, and);
-	child_print(c);
+	child_follow(c);
 	child_rewind(c);
 }
 
@@ -1063,6 +1083,210 @@ name_move(int from, const char *old, int to, const char *new)
 	return -1;
 }
 
+int
+name_remove(int at, const char *name)
+{
+	if (unlinkat(at, name, 0) == -1)
+		return errno == ENOENT ? 0 : complain("remove %s", name);
+	return sync_fd(at) == -1 ?
+	    complain("have the removal of %s on disk", name) : 0;
+}
+
+/* The next name in a directory, or NULL: no other, or with errno an error. */
+static const char *
+name_next(DIR *d)
+{
+	const struct dirent *e;
+
+	do {
+		errno = 0;
+		e = readdir(d);
+	} while ((e == NULL && errno == EINTR) || (e != NULL &&
+	    (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)));
+	return e == NULL ? NULL : e->d_name;
+}
+
+/* The names in a directory that is open, and stays so.  NULL: an error. */
+static DIR *
+names_open(int at)
+{
+	DIR *d;
+	int fd;
+
+	fd = dir_open(at, ".");
+	if (fd == -1)
+		return NULL;
+	d = fdopendir(fd);
+	if (d == NULL)
+		(void)close(fd);	/* only read */
+	return d;
+}
+
+static int
+dir_empty(int fd)
+{
+	DIR *d;
+	int empty;
+
+	d = names_open(fd);
+	if (d == NULL)
+		return 0;
+	empty = name_next(d) == NULL && errno == 0;
+	(void)closedir(d);		/* only read */
+	return empty;
+}
+
+/*
+ * Whether what was opened by a name is the directory that was just made by
+ * it.  A hostile owner of the directory above can have put another there: what
+ * is his does not belong to us, and of ours he can move there only what lies
+ * beside it.  So this tells it from all but another empty one beside it that
+ * is closed to everybody else: where that is taken for it, nothing is lost.
+ */
+static int
+dir_ours(int at, const char *name, int fd)
+{
+	struct stat st, named;
+
+	return fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+	    (st.st_mode & 0777) == 0700 && dir_empty(fd) &&
+	    fstatat(at, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_dev == st.st_dev && named.st_ino == st.st_ino;
+}
+
+/* Makes an empty directory, ours alone, and opens it. */
+static int
+dir_new(int at, const char *name)
+{
+	int fd;
+
+	if (mkdirat(at, name, 0700) == -1)
+		return complain("create %s", name);
+	fd = dir_open(at, name);
+	if (fd != -1 && dir_ours(at, name, fd))
+		return fd;
+	if (fd == -1)
+		(void)complain("open %s, which was just made", name);
+	else {
+		(void)complainx("%s is not as it was made: somebody else "
+		    "changes it, or the file system there keeps no owners "
+		    "and modes", name);
+		(void)close(fd);	/* only read */
+	}
+	/* if it is still there, it is empty; if not, nothing is lost */
+	(void)unlinkat(at, name, AT_REMOVEDIR);
+	return -1;
+}
+
+int
+dir_remove(int at, const char *name)
+{
+	return unlinkat(at, name, AT_REMOVEDIR) == -1 ? -1 : sync_fd(at);
+}
+
+int
+dir_make(int at, const char *name)
+{
+	int fd;
+
+	fd = dir_new(at, name);
+	if (fd == -1)
+		return -1;
+	(void)close(fd);		/* a directory has no bytes to lose */
+	if (sync_fd(at) == 0)
+		return 0;
+	(void)complain("have %s on disk", name);
+	if (dir_remove(at, name) == -1)
+		(void)complain("remove %s", name);
+	return -1;
+}
+
+/* Owner, group and mode; set-id bits last, since chown clears them. */
+static int
+give(int fd, const struct stat *st)
+{
+	int rc;
+
+	do
+		rc = fchown(fd, st->st_uid, st->st_gid);
+	while (rc == -1 && errno == EINTR);
+	if (rc == -1)
+		return -1;
+	do
+		rc = fchmod(fd, st->st_mode & 07777);
+	while (rc == -1 && errno == EINTR);
+	return rc;
+}
+
+int
+dir_like(int at, const char *name, int mat, const char *mname)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (fstatat(mat, mname, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", mname);
+	if (!S_ISDIR(st.st_mode))
+		return complainx("%s is no directory", mname);
+	fd = dir_new(at, name);
+	if (fd == -1)
+		return -1;
+	rc = 0;
+	if (give(fd, &st) == -1)
+		rc = complain("give %s owner and mode of %s", name, mname);
+	else if (sync_fd(fd) == -1 || sync_fd(at) == -1)
+		rc = complain("have %s on disk", name);
+	(void)close(fd);		/* a directory has no bytes to lose */
+	if (rc == -1 && dir_remove(at, name) == -1)
+		(void)complain("remove %s", name);
+	return rc;
+}
+
+/* Opens one of owner_like's two. */
+static int
+owner_open(int at, const char *path, struct stat *st)
+{
+	int fd;
+
+	fd = file_open(at, path);
+	if (fd == -1) {
+		(void)complain("open %s", path);
+		return -1;
+	}
+	if (fstat(fd, st) == -1)
+		(void)complain("look at %s", path);
+	else if (!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode))
+		(void)complainx("%s is neither a file nor a directory", path);
+	else
+		return fd;
+	(void)close(fd);		/* only read */
+	return -1;
+}
+
+int
+owner_like(int at, const char *path, int mat, const char *mpath)
+{
+	struct stat st, model;
+	int fd, rc;
+
+	fd = owner_open(mat, mpath, &model);
+	if (fd == -1)
+		return -1;
+	(void)close(fd);		/* only read */
+	fd = owner_open(at, path, &st);
+	if (fd == -1)
+		return -1;
+	rc = 0;
+	if (S_ISREG(st.st_mode) && st.st_nlink != 1)
+		rc = complainx("%s has another name elsewhere", path);
+	else if ((st.st_mode & S_IFMT) != (model.st_mode & S_IFMT))
+		rc = complainx("%s is not of the type of %s", path, mpath);
+	else if (give(fd, &model) == -1 || sync_fd(fd) == -1)
+		rc = complain("give %s owner and mode of %s", path, mpath);
+	(void)close(fd);		/* it has been synced */
+	return rc;
+}
+
 static int
 lock_fcntl(int fd, int cmd, struct flock *fl)
 {
@@ -1078,81 +1302,61 @@ lock_fcntl(int fd, int cmd, struct flock *fl)
 }
 
 /*
- * A file that somebody else made, or a second name of one that matters
- * elsewhere, is not ours to write into.
+ * A file that somebody else made or can write, or a second name of one that
+ * matters elsewhere, is not ours to believe or to write into.
  */
 static int
-lock_open(int at, const char *name, struct stat *st)
+lock_ours(int fd, const char *name, struct stat *st)
 {
-	int fd, made;
-
-	memset(st, 0, sizeof *st);
-	fd = open_at(at, name, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600);
-	made = fd != -1;
-	if (!made && errno == EEXIST)
-		fd = open_at(at, name, O_RDWR | O_CREAT | O_APPEND, 0600);
-	if (fd == -1)
-		return complain("open the lock file %s", name);
-	if (fstat(fd, st) == -1) {
-		(void)complain("look at the lock file %s", name);
-	} else if (!S_ISREG(st->st_mode) || st->st_nlink > 1 ||
-	    st->st_uid != geteuid()) {
-		(void)complainx("the lock file %s is not one of ours: look at "
-		    "it, and remove it", name);
-	} else
-		return fd;
-	if (made && unlinkat(at, name, 0) == -1)
-		(void)complain("remove %s", name);
-	(void)close(fd);		/* nothing was written */
-	return -1;
+	if (fstat(fd, st) == -1)
+		return complain("look at %s", name);
+	if (!S_ISREG(st->st_mode) || st->st_nlink > 1 ||
+	    st->st_uid != geteuid() || (st->st_mode & 077) != 0)
+		return complainx("%s is not one of ours (a regular file, 0600,"
+		    " one name): look at it, and remove it", name);
+	return 0;
 }
 
-/* Returns 1 with the lock, 0 where somebody else has it, -1. */
+/* Returns LOCK_TAKEN, LOCK_HELD, LOCK_GONE, or -1. */
 static int
-lock_try(struct lock *k, int at, const char *name)
+lock_fd(const struct lock *k, struct stat *st)
 {
-	struct stat st, named;
 	struct flock fl;
-	int tries, e;
 
-	k->at = at;
-	k->name = name;
-	k->lines = 0;
-	for (tries = 0; tries < AGAIN; tries++) {
-		k->fd = lock_open(at, name, &st);
-		if (k->fd == -1)
-			return -1;
-		if (lock_fcntl(k->fd, F_SETLK, &fl) == -1) {
-			e = errno;
-			(void)close(k->fd);	/* nothing was written */
-			k->fd = -1;
-			if (e == EAGAIN || e == EACCES)
-				return 0;
-			errno = e;
-			return complain("lock %s", name);
-		}
-		/* whoever had it may have removed it while we came */
-		if (fstatat(at, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    named.st_dev == st.st_dev && named.st_ino == st.st_ino) {
-			k->lines = st.st_size > 0;
-			return 1;
-		}
-		(void)close(k->fd);		/* nothing was written */
-		k->fd = -1;
-	}
-	return complainx("lock %s: somebody keeps on replacing it", name);
+	if (lock_ours(k->fd, k->name, st) == -1)
+		return -1;
+	if (lock_fcntl(k->fd, F_SETLK, &fl) == 0)
+		return LOCK_TAKEN;
+	if (errno == EAGAIN || errno == EACCES)
+		return LOCK_HELD;
+	return complain("lock %s", k->name);
 }
 
 int
 lock_take(struct lock *k, int at, const char *name)
 {
-	int rc;
+	struct stat st, named;
+	int tries, rc;
 
-	rc = lock_try(k, at, name);
-	if (rc == 0)
-		return complainx("another cmregen is running on this host: "
-		    "wait until it has ended, then run this again");
-	return rc == 1 ? 0 : -1;
+	k->at = at;
+	k->name = name;
+	for (tries = 0; tries < AGAIN; tries++) {
+		k->fd = open_at(at, name, O_RDWR | O_CREAT | O_APPEND, 0600);
+		if (k->fd == -1 && errno == ENOENT)
+			return LOCK_GONE;
+		if (k->fd == -1)
+			return complain("open %s", name);
+		rc = lock_fd(k, &st);
+		/* whoever had it may have removed it while we came */
+		if (rc == LOCK_TAKEN && fstatat(at, name, &named,
+		    AT_SYMLINK_NOFOLLOW) == 0 && named.st_dev == st.st_dev &&
+		    named.st_ino == st.st_ino)
+			return LOCK_TAKEN;
+		lock_leave(k);
+		if (rc != LOCK_TAKEN)
+			return rc;
+	}
+	return complainx("lock %s: somebody keeps on replacing it", name);
 }
 
 int
@@ -1160,93 +1364,132 @@ lock_wait(struct lock *k, int at, const char *name)
 {
 	int rc;
 
-	while ((rc = lock_try(k, at, name)) == 0) {
+	while ((rc = lock_take(k, at, name)) == LOCK_HELD) {
 		if (interrupted())
 			return complainx("interrupted while it waited for "
 			    "another cmregen on this host");
 		busy("waiting for another cmregen on this host");
 		nap(200);
 	}
-	return rc == 1 ? 0 : -1;
-}
-
-int
-lock_ask(int at, const char *name)
-{
-	struct flock fl;
-	int fd, rc;
-
-	fd = open_at(at, name, O_RDWR, 0);
-	if (fd == -1 && errno == ENOENT)
-		return 0;
-	if (fd == -1)
-		return complain("open the lock file %s", name);
-	rc = lock_fcntl(fd, F_GETLK, &fl);
-	if (rc == -1)
-		(void)complain("look at the lock %s", name);
-	else
-		rc = fl.l_type != F_UNLCK;
-	(void)close(fd);		/* nothing was written */
+	if (rc == LOCK_GONE)
+		return complainx("lock %s: its directory was removed", name);
 	return rc;
 }
 
-ssize_t
-lock_lines(const struct lock *k, char *text, size_t size)
+/* How many bytes are lines: what has no newline at its end is none. */
+static size_t
+lines_whole(const char *text, size_t n)
+{
+	while (n > 0 && text[n - 1] != '\n')
+		n--;
+	return n;
+}
+
+/* Reads the lines there are.  Returns how many bytes, or -1. */
+static ssize_t
+lock_read(int fd, const char *name, char *text, size_t size)
 {
 	ssize_t n;
 	size_t have;
 
 	have = 0;
 	do {
-		n = pread(k->fd, text + have, size - have, (off_t)have);
+		n = pread(fd, text + have, size - have, (off_t)have);
 		if (n > 0)
 			have += (size_t)n;
 	} while ((n > 0 && have < size) || (n == -1 && errno == EINTR));
 	if (n == -1)
-		return complain("read %s", k->name);
-	if (have == size)
-		return complainx("%s is longer than it can be: look at it, "
-		    "and remove it", k->name);
-	text[have] = '\0';
-	return (ssize_t)have;
+		return complain("read %s", name);
+	if (have < size) {
+		have = lines_whole(text, have);
+		if (memchr(text, '\0', have) == NULL)
+			return (ssize_t)have;
+	}
+	return complainx("%s is damaged: look at it, and remove it",
+	    name);
 }
 
 int
-lock_add(struct lock *k, const char *line)
+lock_ask(int at, const char *name, char *text, size_t size)
 {
-	char text[NAME_SIZE];
+	struct stat st;
+	struct flock fl;
+	ssize_t n;
+	int fd, rc;
 
-	(void)format(text, sizeof text, "%s\n", line);
-	k->lines = 1;
+	memset(&fl, 0, sizeof fl);
+	text[0] = '\0';
+	fd = open_at(at, name, O_RDWR, 0);
+	if (fd == -1)
+		return errno == ENOENT ? 0 : complain("open %s", name);
+	n = rc = lock_ours(fd, name, &st);
+	if (rc == 0 && lock_fcntl(fd, F_GETLK, &fl) == -1)
+		rc = complain("look at the lock %s", name);
+	else if (rc == 0)
+		n = lock_read(fd, name, text, size);
+	(void)close(fd);		/* nothing was written */
+	if (rc == -1 || n == -1)
+		return -1;
+	text[n] = '\0';
+	return fl.l_type != F_UNLCK;
+}
+
+int
+lock_cut(const struct lock *k, size_t size)
+{
+	int rc;
+
+	do
+		rc = ftruncate(k->fd, (off_t)size);
+	while (rc == -1 && errno == EINTR);
+	if (rc == -1 || sync_fd(k->fd) == -1)
+		return complain("cut %s", k->name);
+	return 0;
+}
+
+int
+lock_lines(const struct lock *k, char *text, size_t size)
+{
+	struct stat st;
+	ssize_t n;
+
+	n = lock_read(k->fd, k->name, text, size);
+	if (n == -1)
+		return -1;
+	text[n] = '\0';
+	if (fstat(k->fd, &st) == -1)
+		return complain("look at %s", k->name);
+	return st.st_size == n ? 0 : lock_cut(k, (size_t)n);
+}
+
+int
+lock_add(const struct lock *k, const char *line)
+{
+	char text[2 * PATH_SIZE];
+
+	if (format(text, sizeof text, "%s\n", line) == -1)
+		return complainx("%s: a line is too long", k->name);
 	if (write_all(k->fd, text, strlen(text)) == -1 ||
 	    sync_fd(k->fd) == -1 || sync_fd(k->at) == -1)
 		return complain("write to %s", k->name);
 	return 0;
 }
 
-int
-lock_forget(struct lock *k)
+void
+lock_leave(struct lock *k)
 {
-	int rc;
-
-	do
-		rc = ftruncate(k->fd, 0);
-	while (rc == -1 && errno == EINTR);
-	if (rc == -1)
-		return complain("empty %s", k->name);
-	k->lines = 0;
-	return 0;
+	if (k->fd != -1)
+		(void)close(k->fd);	/* every line was fsynced */
+	k->fd = -1;
 }
 
 void
 lock_drop(struct lock *k)
 {
-	if (k->fd == -1)
-		return;
-	if (!k->lines && unlinkat(k->at, k->name, 0) == -1)
+	if (k->fd != -1 && (unlinkat(k->at, k->name, 0) == -1 ||
+	    sync_fd(k->at) == -1))
 		(void)complain("remove %s", k->name);
-	(void)close(k->fd);		/* every line was fsynced */
-	k->fd = -1;
+	lock_leave(k);
 }
 
 /*
@@ -1265,9 +1508,9 @@ settings_line(const struct setting *s, size_t count, const char *line)
 			continue;
 		line += n + 2;
 		line += strspn(line, " ");
-		if (format(s[i].value, PATH_SIZE, "%s", line) == -1)
+		if (format(s[i].value, s[i].size, "%s", line) == -1)
 			return complainx("puppet's setting %s is longer than "
-			    "%d bytes", s[i].name, PATH_SIZE - 1);
+			    "%d bytes", s[i].name, (int)s[i].size - 1);
 		return 1;
 	}
 	return 0;
@@ -1282,7 +1525,7 @@ settings_read(struct child *c, const struct setting *s, size_t count)
 	int rc;
 
 	for (i = 0; i < count; i++)
-		(void)format(s[i].value, PATH_SIZE, "\n");
+		(void)format(s[i].value, s[i].size, "\n");
 	while ((rc = child_line(c, line, sizeof line)) == 1)
 		if (settings_line(s, count, line) == -1)
 			return -1;
@@ -1296,7 +1539,7 @@ settings_read(struct child *c, const struct setting *s, size_t count)
 }
 
 int
-settings_ask(const struct options *o, const char *section,
+settings_ask(const struct options *o, const char *section, const char *ssldir,
     const struct setting *s, size_t count)
 {
 	const char *argv[32];
@@ -1309,6 +1552,10 @@ settings_ask(const struct options *o, const char *section,
 	argv[n++] = "config";
 	argv[n++] = "print";
 	argv[n++] = "--color=false";
+	if (ssldir != NULL) {
+		argv[n++] = "--ssldir";
+		argv[n++] = ssldir;
+	}
 	argv[n++] = "--section";
 	argv[n++] = section;
 	if (n + count >= sizeof argv / sizeof argv[0])
@@ -1316,19 +1563,17 @@ settings_ask(const struct options *o, const char *section,
 	for (i = 0; i < count; i++)
 		argv[n++] = s[i].name;
 	argv[n] = NULL;
-	busy("asking puppet for its settings");
+	busy("asking puppet for version and settings");
 	rc = child_start(&c, argv);
-	if (rc == -1)
-		note("where Puppet is elsewhere, name its program with -p");
 	if (rc == 0 && (child_wait_or_stop(&c) != 0 ||
 	    settings_read(&c, s, count) == -1)) {
-		rc = complainx("puppet did not tell its settings: repair "
-		    "what it says, then run this again");
+		rc = complainx(interrupted() ? "interrupted" : "puppet did "
+		    "not tell its settings: mend what it says, then run this "
+		    "again");
 		child_show(&c);
 	} else if (rc == 0 && o->verbose)
 		child_show(&c);
 	child_close(&c);
-	quiet();
 	return rc;
 }
 
@@ -1342,8 +1587,10 @@ puppet_major(const struct options *o)
 	int rc, major;
 
 	major = -1;
-	busy("asking puppet for its version");
+	busy("asking puppet for version and settings");
 	rc = child_start(&c, argv);
+	if (rc == -1)
+		note("if Puppet is elsewhere, name it with -p");
 	if (rc == 0 && child_wait_or_stop(&c) == 0)
 		while (major == -1 && child_line(&c, line, sizeof line) == 1) {
 			n = strspn(line, "0123456789");
@@ -1363,7 +1610,6 @@ puppet_major(const struct options *o)
 	} else if (rc == 0 && o->verbose)
 		child_show(&c);
 	child_close(&c);
-	quiet();
 	return major;
 }
 
@@ -1401,7 +1647,7 @@ certname_ok(const char *s)
 }
 
 /*
- * Fingerprints.
+ * Certificates: sums and fingerprints, DER, what stands in it, PEM.
  */
 
 /* FIPS 180-4, section 4.2.2. */
@@ -1481,154 +1727,6 @@ sha256(const unsigned char *p, size_t size, unsigned char out[32])
 		out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-/*
- * Decodes what stands between the lines of a PEM block.  Returns the number of
- * bytes, or -1 where it is not base64 (RFC 4648, section 4), padding included.
- */
-static long
-base64(const char *p, const char *end, unsigned char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	    "abcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *d;
-	uint32_t word;
-	long n;
-	int count, pad;
-
-	word = 0;
-	n = 0;
-	count = pad = 0;
-	for (; p < end; p++) {
-		if (strchr(" \t\r\n", *p) != NULL && *p != '\0')
-			continue;
-		d = *p == '\0' ? NULL : strchr(digits, *p);
-		if (*p == '=')
-			pad++;
-		else if (d == NULL || pad > 0)
-			return -1;
-		word = word << 6 | (d == NULL ? 0 : (uint32_t)(d - digits));
-		if (++count % 4 == 0) {
-			out[n++] = (unsigned char)(word >> 16);
-			out[n++] = (unsigned char)(word >> 8);
-			out[n++] = (unsigned char)word;
-		}
-	}
-	if (count % 4 != 0 || pad > 2 || n == 0)
-		return -1;
-	return n - pad;
-}
-
-/*
- * Finds "-----WORD LABEL-----" as a line of its own (RFC 7468, section 3).
- * Returns where it begins, and where it ends, or NULL.
- */
-static const char *
-pem_mark(const char *p, const char *word, const char *label,
-    const char **after)
-{
-	char mark[NAME_SIZE];
-	size_t n;
-
-	if (format(mark, sizeof mark, "-----%s %s-----", word, label) == -1)
-		return NULL;
-	n = strlen(mark);
-	while (p != NULL && (strncmp(p, mark, n) != 0 ||
-	    (p[n] != '\0' && strchr(" \t\r\n", p[n]) == NULL))) {
-		p = strchr(p, '\n');
-		if (p != NULL)
-			p++;
-	}
-	*after = p == NULL ? NULL : p + n;
-	return p;
-}
-
-/* Decodes the first block of that label.  Returns its bytes, or -1. */
-static long
-pem_decode(const char *text, const char *label, unsigned char der[TEXT_SIZE])
-{
-	const char *begin, *end, *rest;
-
-	if (pem_mark(text, "BEGIN", label, &begin) == NULL)
-		return -1;
-	end = pem_mark(begin, "END", label, &rest);
-	if (end == NULL || end - begin > TEXT_SIZE)
-		return -1;
-	return base64(begin, end, der);
-}
-
-int
-pem_fingerprint(const char *text, const char *label,
-    char out[FINGERPRINT_SIZE])
-{
-	static const char digits[] = "0123456789ABCDEF";
-	static unsigned char der[TEXT_SIZE];
-	unsigned char digest[32];
-	long n;
-	int i;
-
-	n = pem_decode(text, label, der);
-	if (n == -1)
-		return -1;
-	sha256(der, (size_t)n, digest);
-	for (i = 0; i < 32; i++) {
-		*out++ = digits[digest[i] >> 4];
-		*out++ = digits[digest[i] & 15];
-		*out++ = i < 31 ? ':' : '\0';
-	}
-	return 0;
-}
-
-/*
- * Finds what of a private key is public: the modulus behind the version of an
- * RSA key (RFC 8017, A.1.2), also inside PKCS #8, or the point in the [1] of
- * an EC key (RFC 5915, section 3).  Returns NULL where it is neither.
- */
-static const unsigned char *
-key_public(const unsigned char *der, long size, long *len)
-{
-	const unsigned char *p;
-
-	for (p = der; p + 8 < der + size; p++) {
-		if (memcmp(p, "\2\1\0\2\202", 5) == 0) {
-			*len = p[5] << 8 | p[6];
-			p += 7;
-		} else if (memcmp(p, "\2\1\0\2\201", 5) == 0) {
-			*len = p[5];
-			p += 6;
-		} else if (p[0] == 0xa1 && p[2] == 3 && p[4] == 0 &&
-		    p[5] == 4 && p[1] == p[3] + 2) {
-			*len = p[3] - 1;
-			p += 5;
-		} else
-			continue;
-		return p + *len <= der + size && *len > 32 ? p : NULL;
-	}
-	return NULL;
-}
-
-int
-pem_of_key(const char *key, const char *text, const char *label)
-{
-	static const char *const form[] = {
-		"RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"
-	};
-	static unsigned char private[TEXT_SIZE], der[TEXT_SIZE];
-	const unsigned char *p;
-	long n, size, len, i;
-
-	n = -1;
-	for (i = 0; i < 3 && n == -1; i++)
-		n = pem_decode(key, form[i], private);
-	size = pem_decode(text, label, der);
-	p = n == -1 ? NULL : key_public(private, n, &len);
-	if (p == NULL || size == -1)
-		return -1;
-	for (i = 0; i + len <= size; i++)
-		if (memcmp(der + i, p, (size_t)len) == 0)
-			return 1;
-	return 0;
-}
-
 /* The value of the next hex digit, past colons; -1 at the end or elsewhere. */
 static int
 hex_next(const char **p)
@@ -1669,6 +1767,978 @@ fingerprint_match(const char *begin, const char *whole)
 }
 
 /*
+ * Decodes what stands between the lines of a PEM block.  Returns the number of
+ * bytes, or -1 where it is not base64 (RFC 4648, section 4), padding included.
+ */
+static long
+base64(const char *p, const char *end, unsigned char *out)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *d;
+	uint32_t word;
+	long n;
+	int count, pad;
+
+	word = 0;
+	n = 0;
+	count = pad = 0;
+	for (; p < end; p++) {
+		if (strchr(" \t\r\n", *p) != NULL && *p != '\0')
+			continue;
+		d = *p == '\0' ? NULL : strchr(digits, *p);
+		if (*p == '=')
+			pad++;
+		else if (d == NULL || pad > 0)
+			return -1;
+		word = word << 6 | (d == NULL ? 0 : (uint32_t)(d - digits));
+		if (++count % 4 == 0) {
+			out[n++] = (unsigned char)(word >> 16);
+			out[n++] = (unsigned char)(word >> 8);
+			out[n++] = (unsigned char)word;
+		}
+	}
+	if (count % 4 != 0 || pad > 2 || n == 0)
+		return -1;
+	return n - pad;
+}
+
+/*
+ * DER (X.690).  A reader takes element by element off the front of what is
+ * left.  Whoever opens an element sees to it that nothing is left in the end.
+ * What DER forbids (a length that is indefinite or longer than needed, a
+ * number with bytes too many) is refused here, so equal values have equal
+ * bytes.
+ */
+
+struct der {
+	const unsigned char *p;
+	size_t n;
+};
+
+enum {				/* tags: X.680, 8.4; X.690, 8.1.2 */
+	DER_BOOLEAN = 0x01,
+	DER_INTEGER = 0x02,
+	DER_BITS = 0x03,
+	DER_OCTETS = 0x04,
+	DER_OID = 0x06,
+	DER_UTF8 = 0x0c,
+	DER_NUMERIC = 0x12,
+	DER_PRINTABLE = 0x13,
+	DER_T61 = 0x14,
+	DER_IA5 = 0x16,
+	DER_UTC_TIME = 0x17,
+	DER_TIME = 0x18,
+	DER_VISIBLE = 0x1a,
+	DER_SEQUENCE = 0x30,
+	DER_SET = 0x31,
+	DER_CONTEXT = 0x80,		/* [0], a value */
+	DER_CONTEXT_SET = 0xa0		/* [0], made of elements */
+};
+
+/* The tag of the next element; -1 at the end. */
+static int
+der_tag(struct der in)
+{
+	return in.n == 0 ? -1 : in.p[0];
+}
+
+/*
+ * Takes the next element, which must have that tag.  Returns 0, with what it
+ * contains, or -1.  No length here needs more than two bytes (TEXT_SIZE).
+ */
+static int
+der_take(struct der *in, int tag, struct der *out)
+{
+	size_t head, n;
+
+	if (in->n < 2 || in->p[0] != tag)
+		return -1;
+	head = 2;
+	n = in->p[1];
+	if (n == 0x81 && in->n > 2 && in->p[2] >= 0x80) {
+		head = 3;
+		n = in->p[2];
+	} else if (n == 0x82 && in->n > 3 && in->p[2] != 0) {
+		head = 4;
+		n = (size_t)in->p[2] << 8 | in->p[3];
+	} else if (n >= 0x80)
+		return -1;
+	if (n > in->n - head)
+		return -1;
+	out->p = in->p + head;
+	out->n = n;
+	in->p += head + n;
+	in->n -= head + n;
+	return 0;
+}
+
+/* Takes the next element where it has that tag: 1; 0 where not; or -1. */
+static int
+der_optional(struct der *in, int tag, struct der *out)
+{
+	if (der_tag(*in) != tag)
+		return 0;
+	return der_take(in, tag, out) == -1 ? -1 : 1;
+}
+
+/* Takes the only element that there is. */
+static int
+der_only(struct der in, int tag, struct der *out)
+{
+	return der_take(&in, tag, out) == 0 && in.n == 0 ? 0 : -1;
+}
+
+/* Takes a number that is not negative (8.3). */
+static int
+der_number(struct der *in, struct der *out)
+{
+	if (der_take(in, DER_INTEGER, out) == -1 || out->n == 0 ||
+	    out->p[0] >= 0x80)
+		return -1;
+	if (out->n > 1 && out->p[0] == 0 && out->p[1] < 0x80)
+		return -1;
+	return 0;
+}
+
+/* Takes a number of one byte.  Returns it, or -1. */
+static int
+der_small(struct der *in)
+{
+	struct der number;
+
+	if (der_number(in, &number) == -1 || number.n != 1)
+		return -1;
+	return number.p[0];
+}
+
+/* Takes a string of bits that is one of bytes. */
+static int
+der_bits(struct der *in, struct der *out)
+{
+	if (der_take(in, DER_BITS, out) == -1 || out->n == 0 ||
+	    out->p[0] != 0)
+		return -1;
+	out->p++;
+	out->n--;
+	return 0;
+}
+
+/* What was taken to come from one place to another. */
+static struct der
+der_between(struct der from, struct der rest)
+{
+	from.n -= rest.n;
+	return from;
+}
+
+/* Whether these are the bytes of a string (none of them is 0). */
+static int
+der_is(struct der in, const char *bytes)
+{
+	return in.n == strlen(bytes) && memcmp(in.p, bytes, in.n) == 0;
+}
+
+/*
+ * Text that is made of DER.  What does not fit is remembered, and makes the
+ * whole file odd in the end.
+ */
+
+struct list {
+	char *p, *end;			/* the next byte, the final 0 */
+	int full;
+};
+
+static struct list
+list_open(char *text, size_t size)
+{
+	struct list l;
+
+	l.p = text;
+	l.end = text + size - 1;
+	l.full = 0;
+	*l.p = '\0';
+	return l;
+}
+
+static void
+list_add(struct list *l, const char *text)
+{
+	size_t n;
+
+	n = strlen(text);
+	if (n > (size_t)(l->end - l->p)) {
+		l->full = 1;
+		return;
+	}
+	memcpy(l->p, text, n + 1);
+	l->p += n;
+}
+
+static void
+list_byte(struct list *l, unsigned char byte)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char hex[3];
+
+	hex[0] = digits[byte >> 4];
+	hex[1] = digits[byte & 15];
+	hex[2] = '\0';
+	list_add(l, hex);
+}
+
+static void
+list_hex(struct list *l, struct der in)
+{
+	for (; in.n > 0; in.p++, in.n--)
+		list_byte(l, in.p[0]);
+}
+
+/* Adds text, so that no two look the same, or like a line of their own. */
+static void
+list_text(struct list *l, struct der in)
+{
+	char c[2] = "";
+
+	for (; in.n > 0; in.p++, in.n--)
+		if (in.p[0] < ' ' || in.p[0] > '~' || in.p[0] == '\\') {
+			list_add(l, "\\x");
+			list_byte(l, in.p[0]);
+		} else {
+			c[0] = (char)in.p[0];
+			list_add(l, c);
+		}
+}
+
+/* Adds the numbers of an OID, or of its rest, a dot before each (8.19). */
+static int
+list_oid(struct list *l, struct der in)
+{
+	char number[16];
+	uint32_t arc;
+
+	for (arc = 0; in.n > 0; in.p++, in.n--) {
+		if ((arc == 0 && in.p[0] == 0x80) || arc >> 25 != 0)
+			return -1;
+		arc = arc << 7 | (in.p[0] & 0x7f);
+		if (in.p[0] >= 0x80 && in.n == 1)
+			return -1;
+		if (in.p[0] >= 0x80)
+			continue;
+		(void)snprintf(number, sizeof number, ".%lu",
+		    (unsigned long)arc); /* fits */
+		list_add(l, number);
+		arc = 0;
+	}
+	return 0;
+}
+
+/*
+ * Keys.  Only what is public of one is kept: modulus and exponent of RSA, or
+ * curve and point of EC, as they stand in the DER.  Where that is not there,
+ * or in a form that has others beside it (a curve by its parameters, half a
+ * point), nothing can be told, and nothing is wrong.
+ */
+
+enum algorithm { ALG_BAD, ALG_OTHER, ALG_RSA, ALG_CURVE };
+
+static void
+key_set(struct pem *p, struct der first, struct der second)
+{
+	if (first.n + second.n > KEY_SIZE)
+		return;
+	memcpy(p->key, first.p, first.n);
+	memcpy(p->key + first.n, second.p, second.n);
+	p->key_size = first.n + second.n;
+}
+
+/* An AlgorithmIdentifier (RFC 5280, 4.1.1.2), and what stands behind it. */
+static enum algorithm
+algorithm_read(struct der *in, struct der *parameters)
+{
+	struct der oid;
+
+	if (der_take(in, DER_SEQUENCE, parameters) == -1 ||
+	    der_take(parameters, DER_OID, &oid) == -1)
+		return ALG_BAD;
+	if (der_is(oid, "\x2a\x86\x48\xce\x3d\x02\x01"))
+		return ALG_CURVE;	/* 1.2.840.10045.2.1 */
+	if (!der_is(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"))
+		return ALG_OTHER;	/* not 1.2.840.113549.1.1.1 */
+	return parameters->n == 2 && parameters->p[0] == 5 &&
+	    parameters->p[1] == 0 ? ALG_RSA : ALG_BAD;
+}
+
+/* Modulus and exponent, of a public (RFC 8017, A.1.1) or private key. */
+static int
+rsa_public(struct pem *p, struct der *in)
+{
+	struct der modulus, exponent, number;
+
+	modulus = *in;
+	if (der_number(in, &number) == -1)
+		return -1;
+	exponent = *in;
+	if (der_number(in, &number) == -1)
+		return -1;
+	key_set(p, der_between(modulus, exponent),
+	    der_between(exponent, *in));
+	return 0;
+}
+
+/* RSAPrivateKey with two primes (RFC 8017, A.1.2). */
+static int
+rsa_key(struct pem *p, struct der in)
+{
+	struct der key, number;
+	int i;
+
+	if (der_only(in, DER_SEQUENCE, &key) == -1 || der_small(&key) != 0 ||
+	    rsa_public(p, &key) == -1)
+		return -1;
+	for (i = 0; i < 6; i++)
+		if (der_number(&key, &number) == -1)
+			return -1;
+	return key.n == 0 ? 0 : -1;
+}
+
+/* A curve's OID and an uncompressed point, each with its tag (RFC 5480, 2). */
+static int
+curve_public(struct pem *p, struct der curve, struct der point)
+{
+	struct der in, oid, bits;
+
+	in = point;
+	if (der_bits(&in, &bits) == -1 || in.n != 0)
+		return -1;
+	if (der_only(curve, DER_OID, &oid) == 0 && bits.n > 0 &&
+	    bits.p[0] == 4)
+		key_set(p, curve, point);
+	return 0;
+}
+
+/*
+ * ECPrivateKey (RFC 5915, 3).  The curve may be known already; a second one
+ * must be the same.
+ */
+static int
+curve_key_of(struct pem *p, struct der in, struct der curve)
+{
+	struct der key, private, own, point;
+	int known, has;
+
+	if (der_only(in, DER_SEQUENCE, &key) == -1 || der_small(&key) != 1 ||
+	    der_take(&key, DER_OCTETS, &private) == -1)
+		return -1;
+	known = der_optional(&key, DER_CONTEXT_SET, &own);
+	has = der_optional(&key, DER_CONTEXT_SET + 1, &point);
+	if (known == -1 || has == -1 || key.n != 0)
+		return -1;
+	if (known == 1 && curve.n != 0 &&
+	    (own.n != curve.n || memcmp(own.p, curve.p, own.n) != 0))
+		return -1;
+	if (has == 0)
+		return 0;
+	return curve_public(p, known == 1 ? own : curve, point);
+}
+
+static int
+curve_key(struct pem *p, struct der in)
+{
+	struct der curve;
+
+	curve.p = in.p;
+	curve.n = 0;
+	return curve_key_of(p, in, curve);
+}
+
+/* OneAsymmetricKey, better known as PKCS #8 (RFC 5958, 2). */
+static int
+any_key(struct pem *p, struct der in)
+{
+	struct der key, parameters, private, rest;
+	enum algorithm alg;
+	int version;
+
+	if (der_only(in, DER_SEQUENCE, &key) == -1)
+		return -1;
+	version = der_small(&key);
+	if (version != 0 && version != 1)
+		return -1;
+	alg = algorithm_read(&key, &parameters);
+	if (alg == ALG_BAD || der_take(&key, DER_OCTETS, &private) == -1 ||
+	    der_optional(&key, DER_CONTEXT_SET, &rest) == -1 ||
+	    der_optional(&key, DER_CONTEXT + 1, &rest) == -1 || key.n != 0)
+		return -1;
+	if (alg == ALG_RSA)
+		return rsa_key(p, private);
+	return alg == ALG_CURVE ? curve_key_of(p, private, parameters) : 0;
+}
+
+/* SubjectPublicKeyInfo (RFC 5280, 4.1.2.7). */
+static int
+public_read(struct pem *p, struct der *in)
+{
+	struct der key, parameters, point, bits, rsa;
+	enum algorithm alg;
+
+	if (der_take(in, DER_SEQUENCE, &key) == -1)
+		return -1;
+	alg = algorithm_read(&key, &parameters);
+	point = key;
+	if (alg == ALG_BAD || der_bits(&key, &bits) == -1 || key.n != 0)
+		return -1;
+	if (alg == ALG_CURVE)
+		return curve_public(p, parameters, point);
+	if (alg == ALG_OTHER)
+		return 0;
+	if (der_only(bits, DER_SEQUENCE, &rsa) == -1 ||
+	    rsa_public(p, &rsa) == -1)
+		return -1;
+	return rsa.n == 0 ? 0 : -1;
+}
+
+/*
+ * Names and extensions.
+ */
+
+/* GeneralName (RFC 5280, 4.2.1.6). */
+static const struct {
+	int tag;
+	const char *kind;
+} altname[] = {
+	{ DER_CONTEXT_SET, "otherName:" },
+	{ DER_CONTEXT + 1, "email:" },
+	{ DER_CONTEXT + 2, "DNS:" },
+	{ DER_CONTEXT_SET + 3, "x400Address:" },
+	{ DER_CONTEXT_SET + 4, "dirName:" },
+	{ DER_CONTEXT_SET + 5, "ediPartyName:" },
+	{ DER_CONTEXT + 6, "URI:" },
+	{ DER_CONTEXT + 7, "IP:" },
+	{ DER_CONTEXT + 8, "RID:" }
+};
+
+/* The next GeneralName as a line. */
+static int
+altname_read(struct list *l, struct der *in)
+{
+	char address[INET6_ADDRSTRLEN];
+	struct der name;
+	size_t i;
+
+	for (i = 0; i < sizeof altname / sizeof altname[0]; i++)
+		if (der_tag(*in) == altname[i].tag)
+			break;
+	if (i == sizeof altname / sizeof altname[0] ||
+	    der_take(in, altname[i].tag, &name) == -1)
+		return -1;
+	list_add(l, altname[i].kind);
+	if (i == 1 || i == 2 || i == 6)
+		list_text(l, name);
+	else if (i == 7 && (name.n == 4 || name.n == 16) &&
+	    inet_ntop(name.n == 4 ? AF_INET : AF_INET6, name.p, address,
+	    sizeof address) != NULL)
+		list_add(l, address);
+	else
+		list_hex(l, name);
+	list_add(l, "\n");
+	return 0;
+}
+
+static int
+altnames_read(struct list *l, struct der in)
+{
+	struct der names;
+
+	if (der_only(in, DER_SEQUENCE, &names) == -1)
+		return -1;
+	while (names.n > 0)
+		if (altname_read(l, &names) == -1)
+			return -1;
+	return 0;
+}
+
+/* What Puppet calls OIDs below 1.3.6.1.4.1.34380 (lib/puppet/ssl/oids.rb). */
+static const struct {
+	const char *oid, *name;
+} puppet_oid[] = {
+	{ ".1.1.1", "pp_uuid" },
+	{ ".1.1.2", "pp_instance_id" },
+	{ ".1.1.3", "pp_image_name" },
+	{ ".1.1.4", "pp_preshared_key" },
+	{ ".1.1.5", "pp_cost_center" },
+	{ ".1.1.6", "pp_product" },
+	{ ".1.1.7", "pp_project" },
+	{ ".1.1.8", "pp_application" },
+	{ ".1.1.9", "pp_service" },
+	{ ".1.1.10", "pp_employee" },
+	{ ".1.1.11", "pp_created_by" },
+	{ ".1.1.12", "pp_environment" },
+	{ ".1.1.13", "pp_role" },
+	{ ".1.1.14", "pp_software_version" },
+	{ ".1.1.15", "pp_department" },
+	{ ".1.1.16", "pp_cluster" },
+	{ ".1.1.17", "pp_provisioner" },
+	{ ".1.1.18", "pp_region" },
+	{ ".1.1.19", "pp_datacenter" },
+	{ ".1.1.20", "pp_zone" },
+	{ ".1.1.21", "pp_network" },
+	{ ".1.1.22", "pp_securitypolicy" },
+	{ ".1.1.23", "pp_cloudplatform" },
+	{ ".1.1.24", "pp_apptier" },
+	{ ".1.1.25", "pp_hostname" },
+	{ ".1.1.26", "pp_owner" },
+	{ ".1.3.1", "pp_authorization" },
+	{ ".1.3.2", "pp_auth_auto_renew" },
+	{ ".1.3.13", "pp_auth_role" },
+	{ ".1.3.39", "pp_cli_auth" }
+};
+
+static const char *
+extension_name(const char *oid)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof puppet_oid / sizeof puppet_oid[0]; i++)
+		if (strcmp(oid, puppet_oid[i].oid) == 0)
+			return puppet_oid[i].name;
+	return NULL;
+}
+
+/* The value of an extension: Puppet writes a UTF8String; else named. */
+static void
+value_read(struct list *l, struct der in)
+{
+	static const struct {
+		int tag;
+		const char *type;
+	} known[] = {
+		{ DER_UTF8, ": " },
+		{ DER_PRINTABLE, " PrintableString: " },
+		{ DER_IA5, " IA5String: " },
+		{ DER_T61, " T61String: " },
+		{ DER_VISIBLE, " VisibleString: " },
+		{ DER_NUMERIC, " NumericString: " }
+	};
+	struct der text;
+	size_t i;
+
+	for (i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (der_only(in, known[i].tag, &text) == 0) {
+			list_add(l, known[i].type);
+			list_text(l, text);
+			return;
+		}
+	list_add(l, " hex: ");
+	list_hex(l, in);
+}
+
+/* The line after this one, or the end of the text. */
+static const char *
+line_next(const char *p)
+{
+	p += strcspn(p, "\n");
+	return *p == '\n' ? p + 1 : p;
+}
+
+/* Whether a line of a list is that of an OID. */
+static int
+extension_seen(const char *list, const char *oid)
+{
+	size_t n;
+
+	n = strlen(oid);
+	for (; *list != '\0'; list = line_next(list))
+		if (strncmp(list, oid, n) == 0 &&
+		    (list[n] == ' ' || list[n] == ':'))
+			return 1;
+	return 0;
+}
+
+/* Adds an extension of Puppet, given the rest of its OID and its value. */
+static int
+extension_add(struct pem *p, struct list *l, struct der rest, struct der value)
+{
+	static const char puppet[] = "1.3.6.1.4.1.34380";
+	char oid[NAME_SIZE];
+	const char *name;
+	struct list o;
+
+	o = list_open(oid, sizeof oid);
+	list_add(&o, puppet);
+	if (list_oid(&o, rest) == -1 || o.full ||
+	    extension_seen(p->extensions, oid))
+		return -1;
+	list_add(l, oid);
+	name = extension_name(oid + strlen(puppet));
+	if (name != NULL) {
+		list_add(l, " (");
+		list_add(l, name);
+		list_add(l, ")");
+	}
+	value_read(l, value);
+	list_add(l, "\n");
+	return 0;
+}
+
+/*
+ * The next extension (RFC 5280, 4.2): its OID and its value.  That it is
+ * critical makes no difference here.
+ */
+static int
+extension_read(struct der *in, struct der *oid, struct der *value)
+{
+	struct der extension, critical;
+	int rc;
+
+	if (der_take(in, DER_SEQUENCE, &extension) == -1 ||
+	    der_take(&extension, DER_OID, oid) == -1)
+		return -1;
+	rc = der_optional(&extension, DER_BOOLEAN, &critical);
+	if (rc == -1 || (rc == 1 && !der_is(critical, "\xff")))
+		return -1;
+	if (der_take(&extension, DER_OCTETS, value) == -1)
+		return -1;
+	return extension.n == 0 ? 0 : -1;
+}
+
+/* Extensions; none that is read here may come twice. */
+static int
+extensions_read(struct pem *p, struct der in)
+{
+	static const char puppet[] = "\x2b\x06\x01\x04\x01\x82\x8c\x4c";
+	struct der all, oid, value;
+	struct list names, extensions;
+	int seen;
+
+	if (der_only(in, DER_SEQUENCE, &all) == -1)
+		return -1;
+	names = list_open(p->names, sizeof p->names);
+	extensions = list_open(p->extensions, sizeof p->extensions);
+	seen = 0;
+	while (all.n > 0) {
+		if (extension_read(&all, &oid, &value) == -1)
+			return -1;
+		if (der_is(oid, "\x55\x1d\x11")) {	/* 2.5.29.17 */
+			if (seen++ != 0 || altnames_read(&names, value) == -1)
+				return -1;
+		} else if (oid.n >= strlen(puppet) &&
+		    memcmp(oid.p, puppet, strlen(puppet)) == 0) {
+			oid.p += strlen(puppet);
+			oid.n -= strlen(puppet);
+			if (extension_add(p, &extensions, oid, value) == -1)
+				return -1;
+		}
+	}
+	return names.full || extensions.full ? -1 : 0;
+}
+
+/*
+ * Certificates and requests.
+ */
+
+/* What is signed in either (RFC 5280, 4.1; RFC 2986, 4.2). */
+static int
+signed_read(struct der in, struct der *out)
+{
+	struct der all, alg, bits;
+
+	if (der_only(in, DER_SEQUENCE, &all) == -1 ||
+	    der_take(&all, DER_SEQUENCE, out) == -1 ||
+	    der_take(&all, DER_SEQUENCE, &alg) == -1 ||
+	    der_bits(&all, &bits) == -1)
+		return -1;
+	return all.n == 0 ? 0 : -1;
+}
+
+/*
+ * Takes a time, UTCTime or GeneralizedTime (RFC 5280, 4.1.2.5), and writes it
+ * as 2031-11-26 09:30:12 UTC.
+ */
+static int
+time_read(struct der *in, char out[TIME_SIZE])
+{
+	static const char *const most[] = { "12", "31", "23", "59", "59" };
+	char d[16];
+	struct der t;
+	int i, utc, n;
+
+	utc = der_tag(*in) == DER_UTC_TIME;
+	n = utc ? 12 : 14;
+	if (der_take(in, utc ? DER_UTC_TIME : DER_TIME, &t) == -1 ||
+	    t.n != (size_t)n + 1 || t.p[n] != 'Z')
+		return -1;
+	(void)snprintf(d, sizeof d, "%s%.*s", !utc ? "" :
+	    t.p[0] < '5' ? "20" : "19", n, (const char *)t.p); /* fits */
+	if (strspn(d, "0123456789") != 14)
+		return -1;
+	for (i = 0; i < 5; i++)
+		if (strncmp(d + 4 + 2 * i, most[i], 2) > 0 ||
+		    (i < 2 && strncmp(d + 4 + 2 * i, "00", 2) == 0))
+			return -1;
+	(void)snprintf(out, TIME_SIZE,
+	    "%.4s-%.2s-%.2s %.2s:%.2s:%.2s UTC", d, d + 4, d + 6, d + 8,
+	    d + 10, d + 12);		/* fits */
+	return 0;
+}
+
+static int
+serial_read(struct pem *p, struct der *in)
+{
+	struct der number;
+	struct list l;
+
+	if (der_number(in, &number) == -1)
+		return -1;
+	if (number.n > 1 && number.p[0] == 0) {
+		number.p++;
+		number.n--;
+	}
+	l = list_open(p->serial, sizeof p->serial);
+	list_hex(&l, number);
+	return l.full ? -1 : 0;
+}
+
+/* Certificate (RFC 5280, 4.1), without the unique identifiers of old. */
+static int
+certificate_read(struct pem *p, struct der in)
+{
+	struct der tbs, part, validity;
+	int third, more;
+
+	if (signed_read(in, &tbs) == -1)
+		return -1;
+	third = der_optional(&tbs, DER_CONTEXT_SET, &part);
+	if (third == 1) {
+		third = der_is(part, "\2\1\2");
+		if (!third && !der_is(part, "\2\1\1"))
+			return -1;
+	}
+	if (third == -1 || serial_read(p, &tbs) == -1 ||
+	    der_take(&tbs, DER_SEQUENCE, &part) == -1 ||	/* signature */
+	    der_take(&tbs, DER_SEQUENCE, &part) == -1 ||	/* issuer */
+	    der_take(&tbs, DER_SEQUENCE, &validity) == -1 ||
+	    time_read(&validity, p->end) == -1 ||
+	    time_read(&validity, p->end) == -1 || validity.n != 0 ||
+	    der_take(&tbs, DER_SEQUENCE, &part) == -1 ||	/* subject */
+	    public_read(p, &tbs) == -1)
+		return -1;
+	more = der_optional(&tbs, DER_CONTEXT_SET + 3, &part);
+	if (more == -1 || tbs.n != 0 || (more == 1 && !third))
+		return -1;
+	return more == 1 ? extensions_read(p, part) : 0;
+}
+
+/*
+ * CertificationRequest (RFC 2986, 4).  The extensions that are asked for are
+ * the value of one attribute (RFC 2985, 5.4.2), which Puppet also takes by the
+ * OID that Microsoft once gave it.
+ */
+static int
+request_read(struct pem *p, struct der in)
+{
+	struct der info, part, all, attribute, oid, values;
+	int seen;
+
+	if (signed_read(in, &info) == -1 || der_small(&info) != 0 ||
+	    der_take(&info, DER_SEQUENCE, &part) == -1 ||	/* subject */
+	    public_read(p, &info) == -1 ||
+	    der_only(info, DER_CONTEXT_SET, &all) == -1)
+		return -1;
+	seen = 0;
+	while (all.n > 0) {
+		if (der_take(&all, DER_SEQUENCE, &attribute) == -1 ||
+		    der_take(&attribute, DER_OID, &oid) == -1 ||
+		    der_only(attribute, DER_SET, &values) == -1)
+			return -1;
+		/* 1.2.840.113549.1.9.14 and 1.3.6.1.4.1.311.2.1.14 */
+		if (der_is(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e") ||
+		    der_is(oid, "\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e"))
+			if (seen++ != 0 || extensions_read(p, values) == -1)
+				return -1;
+	}
+	return 0;
+}
+
+/*
+ * PEM files (RFC 7468).
+ */
+
+static const struct form {
+	enum pem_kind kind;
+	const char *label;
+	int (*read)(struct pem *, struct der);
+} form[] = {
+	{ PEM_CERTIFICATE, "CERTIFICATE", certificate_read },
+	{ PEM_REQUEST, "CERTIFICATE REQUEST", request_read },
+	{ PEM_KEY, "PRIVATE KEY", any_key },
+	{ PEM_KEY, "RSA PRIVATE KEY", rsa_key },
+	{ PEM_KEY, "EC PRIVATE KEY", curve_key },
+	{ PEM_KEY, "ENCRYPTED PRIVATE KEY", NULL }
+};
+
+enum { FORMS = sizeof form / sizeof form[0] };
+
+/* Past a string that must stand here, or NULL. */
+static const char *
+past(const char *p, const char *what)
+{
+	size_t n;
+
+	n = strlen(what);
+	return p != NULL && strncmp(p, what, n) == 0 ? p + n : NULL;
+}
+
+/* Past "-----BEGIN LABEL-----" or "-----END LABEL-----", a line, or NULL. */
+static const char *
+mark_past(const char *p, const char *begin, const char *label)
+{
+	p = past(past(past(p, begin), label), "-----");
+	return p != NULL && strchr(" \t\r\n", *p) != NULL ? p : NULL;
+}
+
+/* Finds the first block of that kind, and what stands between its lines. */
+static const struct form *
+block_find(const char *p, enum pem_kind kind, const char **from,
+    const char **end)
+{
+	const struct form *f;
+
+	for (f = NULL, *from = NULL; *p != '\0'; p = line_next(p)) {
+		for (f = form; f < form + FORMS; f++)
+			if (f->kind == kind && (*from = mark_past(p,
+			    "-----BEGIN ", f->label)) != NULL)
+				break;
+		if (*from != NULL)
+			break;
+	}
+	if (*from == NULL)
+		return NULL;
+	while (*p != '\0' && mark_past(p, "-----END ", f->label) == NULL)
+		p = line_next(p);
+	*end = p;
+	return *p == '\0' ? NULL : f;
+}
+
+/*
+ * Decodes a block.  The header of a key that is encrypted in the manner of RFC
+ * 1421 is skipped: such a key is there, if only its fingerprint can be told.
+ */
+static long
+block_decode(const char *p, const char *end, unsigned char der[TEXT_SIZE])
+{
+	if (past(p, "\nProc-Type:") != NULL)
+		p = strstr(p, "\n\n");
+	if (p == NULL || p > end || end - p > TEXT_SIZE)
+		return -1;
+	return base64(p, end, der);
+}
+
+static void
+fingerprint_set(struct pem *p, struct der der)
+{
+	unsigned char digest[32];
+	struct list l;
+	int i;
+
+	sha256(der.p, der.n, digest);
+	l = list_open(p->fingerprint, sizeof p->fingerprint);
+	for (i = 0; i < 32; i++) {
+		if (i > 0)
+			list_add(&l, ":");
+		list_byte(&l, digest[i]);
+	}
+}
+
+int
+pem_read(struct pem *p, const char *text, enum pem_kind kind)
+{
+	unsigned char bytes[TEXT_SIZE];
+	const struct form *f;
+	const char *from, *end;
+	struct der der;
+	long n;
+
+	memset(p, 0, sizeof *p);
+	f = block_find(text, kind, &from, &end);
+	n = f == NULL ? -1 : block_decode(from, end, bytes);
+	if (n == -1)
+		return -1;
+	der.p = bytes;
+	der.n = (size_t)n;
+	if (f->read == NULL || f->read(p, der) == -1) {
+		memset(p, 0, sizeof *p);
+		p->odd = 1;
+	}
+	fingerprint_set(p, der);
+	return 0;
+}
+
+int
+pem_load(struct pem *p, int at, const char *path, enum pem_kind kind)
+{
+	char text[TEXT_SIZE];
+
+	if (file_read(at, path, text, sizeof text) == -1)
+		return errno == ENOENT ? 0 : complain("read %s", path);
+	return pem_read(p, text, kind) == 0;
+}
+
+int
+pem_pair(const struct pem *a, const struct pem *b)
+{
+	if (a->key_size == 0 || b->key_size == 0)
+		return -1;
+	return a->key_size == b->key_size &&
+	    memcmp(a->key, b->key, a->key_size) == 0;
+}
+
+/* Whether a list has that line before a place; NULL: anywhere. */
+static int
+lines_have(const char *list, const char *before, const char *line, size_t n)
+{
+	for (; *list != '\0' && list != before; list = line_next(list))
+		if (strcspn(list, "\n") == n && memcmp(list, line, n) == 0)
+			return 1;
+	return 0;
+}
+
+/*
+ * Tells of each line of the first list that the second does not have.  A line
+ * is no longer than its list, so it fits.
+ */
+static int
+lines_only(const char *a, const char *b, char sign,
+    void (*show)(char, const char *))
+{
+	char line[NAMES_SIZE];
+	const char *p;
+	size_t n;
+	int count;
+
+	count = 0;
+	for (p = a; *p != '\0'; p = line_next(p)) {
+		n = strcspn(p, "\n");
+		if (n == 0 || lines_have(b, NULL, p, n) ||
+		    lines_have(a, p, p, n))
+			continue;
+		(void)snprintf(line, sizeof line, "%.*s", (int)n, p);
+		show(sign, line);
+		count++;
+	}
+	return count;
+}
+
+int
+lines_differ(const char *a, const char *b, void (*show)(char, const char *))
+{
+	int count;
+
+	count = lines_only(a, b, '-', show);
+	return count + lines_only(b, a, '+', show);
+}
+
+/*
  * The command line.
  */
 
@@ -1680,16 +2750,24 @@ static const struct command {
 	{ "mom", "sign", "f:np:vw:",
 	    "[-nv] [-f fingerprint] [-p puppet] [-w seconds] certname",
 	    mom_sign },
-	{ "node", "prepare", "b:lnp:vw:",
-	    "[-lnv] [-b backup] [-p puppet] [-w seconds]", node_prepare },
-	{ "node", "finish", "b:np:vw:",
-	    "[-nv] [-b backup] [-p puppet] [-w seconds]", node_finish },
-	{ "node", "restore", "b:np:r:s:v",
-	    "[-nv] [-b backup] [-p puppet] [-r root [-s ssldir]]",
-	    node_restore }
+	{ "node", "prepare", "ab:np:v", "[-anv] [-b backup] [-p puppet]",
+	    node_prepare },
+	{ "node", "finish", "anp:vw:", "[-anv] [-p puppet] [-w seconds]",
+	    node_finish },
+	{ "node", "restore", "ab:np:r:s:v",
+	    "[-anv] [-b backup] [-p puppet] [-r root [-s ssldir]]",
+	    node_restore },
+	{ "node", "status", "p:v", "[-v] [-p puppet]", node_status }
 };
 
 enum { COMMANDS = sizeof command / sizeof command[0] };
+
+static int
+usage_of(const struct command *c)
+{
+	note("usage: cmregen %s %s %s", c->host, c->verb, c->synopsis);
+	return USAGE;
+}
 
 static int
 usage(void)
@@ -1703,7 +2781,8 @@ usage(void)
 	note("in this order: mom clean, node prepare, mom sign, node finish; "
 	    "mom on the");
 	note("master of masters, node on the compile master; the way back is "
-	    "node restore");
+	    "node restore,");
+	note("and node status says where you are");
 	return USAGE;
 }
 
@@ -1717,15 +2796,15 @@ static int
 option(struct options *o, int letter, const char *value)
 {
 	switch (letter) {
+	case 'a':
+		o->accept = 1;
+		return 1;
 	case 'b':
 		o->backup = value;
 		return path_ok(value);
 	case 'f':
 		o->fingerprint = value;
 		return fingerprint_ok(value);
-	case 'l':
-		o->live = 1;
-		return 1;
 	case 'n':
 		o->dry = 1;
 		return 1;
@@ -1760,39 +2839,32 @@ option_rule(int letter)
 	}
 }
 
-/* The certname, of the commands that take one.  Returns 0, or USAGE. */
+/* The certname, of the commands that take one.  Returns 0, or -1. */
 static int
 operand_read(struct options *o, const struct command *c, int argc,
     char *argv[])
 {
-	if (strcmp(c->host, "mom") == 0 && optind < argc)
+	const int wanted = strcmp(c->host, "mom") == 0;
+
+	if (wanted && optind < argc)
 		o->certname = argv[optind++];
-	if (optind < argc) {
-		(void)complainx("'%s': one argument too many (options stand "
-		    "before the certname)", argv[optind]);
-		return usage();
-	}
-	if (strcmp(c->host, "mom") != 0)
-		return 0;
-	if (o->certname == NULL) {
-		(void)complainx("name the certname of the compile master");
-		return usage();
-	}
-	if (!certname_ok(o->certname)) {
-		(void)complainx("'%s' is no certname: a to z, 0 to 9, '.', "
+	if (optind < argc)
+		return complainx("'%s': one argument too many%s", argv[optind],
+		    wanted ? " (options stand before the certname)" : "");
+	if (wanted && o->certname == NULL)
+		return complainx("the certname of the compile master is missing");
+	if (wanted && !certname_ok(o->certname))
+		return complainx("'%s' is no certname: a to z, 0 to 9, '.', "
 		    "'_' and '-' only, not '-' first, at most %d bytes",
 		    o->certname, CERTNAME_MAX);
-		return USAGE;
-	}
 	return 0;
 }
 
-/* Reads the options of one command.  Returns 0, or USAGE. */
+/* Reads the arguments of one command.  Returns 0, or -1. */
 static int
 options_read(struct options *o, const struct command *c, int argc,
     char *argv[])
 {
-	char name[] = "?";
 	int letter;
 
 	memset(o, 0, sizeof *o);
@@ -1800,25 +2872,17 @@ options_read(struct options *o, const struct command *c, int argc,
 	o->wait = -1;
 	opterr = 0;
 	while ((letter = getopt(argc, argv, c->letters)) != -1) {
-		if (letter == '?') {
-			name[0] = (char)optopt;
-			(void)complainx("option -%s: %s %s %s", name,
+		if (letter == '?')
+			return complainx("option -%c: %s %s %s", optopt,
 			    optopt != ':' && strchr(c->letters, optopt) != NULL
 			    ? "its value is missing in" : "unknown to",
 			    c->host, c->verb);
-			return usage();
-		}
-		if (!option(o, letter, optarg)) {
-			name[0] = (char)letter;
-			(void)complainx("-%s '%s': must be %s", name, optarg,
-			    option_rule(letter));
-			return USAGE;
-		}
+		if (!option(o, letter, optarg))
+			return complainx("-%c '%s': must be %s", letter,
+			    optarg, option_rule(letter));
 	}
-	if (o->ssldir != NULL && o->root == NULL) {
-		(void)complainx("-s goes with -r");
-		return usage();
-	}
+	if (o->ssldir != NULL && o->root == NULL)
+		return complainx("-s is only for -r");
 	return operand_read(o, c, argc, argv);
 }
 
@@ -1875,8 +2939,15 @@ command_run(const struct command *c, const struct options *o)
 	(void)umask(0);			/* a copy has the modes it is given */
 	if (signals_set() == -1)
 		return NOT_DONE;
+	work.off = o->dry;
+	if (o->dry)
+		say("# dry run: nothing is changed");
 	rc = c->run(o);
 	quiet();
+	if (o->dry)
+		say(rc == DONE ? "# dry run: every check passed, nothing was "
+		    "changed" : "# dry run: it would stop here, see above; "
+		    "nothing was changed");
 	if (!lost)
 		return rc;
 	(void)complainx("standard output could not be written%s", rc == DONE ?
@@ -1889,7 +2960,6 @@ main(int argc, char *argv[])
 {
 	struct options o;
 	size_t i;
-	int rc;
 
 	if (descriptors_set() == -1)
 		return NOT_DONE;
@@ -1907,417 +2977,465 @@ main(int argc, char *argv[])
 		(void)complainx("'%s %s' is no command", argv[1], argv[2]);
 		return usage();
 	}
-	rc = options_read(&o, &command[i], argc - 2, argv + 2);
-	return rc == 0 ? command_run(&command[i], &o) : rc;
+	if (options_read(&o, &command[i], argc - 2, argv + 2) == -1)
+		return usage_of(&command[i]);
+	return command_run(&command[i], &o);
 }
 
 /*
- * Trees.
+ * Trees.  What is opened is looked at again by its descriptor, since whoever
+ * owns the tree can exchange names at any time.
  */
 
 /* One name in a walk: where it is on either side, and the way to print it. */
-struct link {
-	const struct link *up;
-	const char *name;	/* in the original */
-	const char *as;		/* in the copy; another only at the top */
-	int s, d;		/* the directories that hold it */
+struct place {
+	const struct place *up;
+	const char *name;	/* in s */
+	const char *as;		/* in d; another only at the top */
+	int s, d;		/* the directories; d is of the other tree */
 	int depth;		/* 0: the top */
 };
 
 struct walk {
-	const char *const *skip; /* names at the top that do not count */
-	dev_t dev;		/* the only file system of the tree */
-	int (*visit)(struct walk *, const struct link *);
-	int verify;		/* a copy: times count; finish the top */
-	int settle;		/* and have it on disk */
+	int (*visit)(struct walk *, const struct place *);
+	const char *skip;	/* a name at the top that does not count */
 	int removing;		/* an error does not end the walk */
-	int made;		/* the top of the copy is ours to remove */
-	unsigned long files;	/* fsynced so far */
-	unsigned long names;	/* counted in one directory */
+	int fresh;		/* a copy just made: times count, the top not */
+	uid_t owner;		/* who, but for root, may own what is sealed */
+	dev_t dev;		/* of all directories of the tree */
+	off_t bytes;		/* so far */
+	long names;		/* so far */
 	char *difference;	/* in words */
 };
 
+/* What is said at a place: of a long path the end. */
 static const char *
-link_path(const struct link *l)
+place_path(const struct place *p, char path[PATH_SIZE])
 {
-	static char path[PATH_SIZE];
 	size_t n, at;
 
-	at = sizeof path - 1;
+	at = PATH_SIZE - 1;
 	path[at] = '\0';
-	for (; l != NULL; l = l->up) {
-		n = strlen(l->name);
+	for (; p != NULL; p = p->up) {
+		n = strlen(p->name);
 		if (n + 1 > at)
 			break;
 		if (path[at] != '\0')
 			path[--at] = '/';
 		at -= n;
-		memcpy(path + at, l->name, n);
+		memcpy(path + at, p->name, n);
 	}
 	return path + at;
 }
 
 static int
-refuse(const struct link *l, const char *why)
+refuse(const struct place *p, const char *why)
 {
-	return complainx("%s: %s", link_path(l), why);
+	char path[PATH_SIZE];
+
+	return complainx("%s: %s", place_path(p, path), why);
 }
 
 static int
-broken(const struct link *l, const char *operation)
+broken(const struct place *p, const char *operation)
 {
-	return complain("%s %s", operation, link_path(l));
+	char path[PATH_SIZE];
+
+	return complain("%s %s", operation, place_path(p, path));
 }
 
 static int
-skipped(const struct walk *w, const struct link *l, const char *name)
+differ(const struct walk *w, const struct place *p, const char *how)
 {
-	size_t i;
+	char path[PATH_SIZE];
 
-	if (l->depth > 0 || w->skip == NULL)
-		return 0;
-	for (i = 0; w->skip[i] != NULL; i++)
-		if (strcmp(w->skip[i], name) == 0)
-			return 1;
-	return 0;
-}
-
-static void
-walk_set(struct walk *w, const char *const *skip,
-    int (*visit)(struct walk *, const struct link *))
-{
-	memset(w, 0, sizeof *w);
-	w->skip = skip;
-	w->visit = visit;
-}
-
-/*
- * Names wait here to be visited in the order of their inodes, in which a file
- * system has them together: with 100,000 that is a tenth of the time.  What a
- * directory has found no room for is visited as it is read.
- */
-static struct name {
-	uint32_t inode;		/* or what of it fits: it is but an order */
-	uint32_t letter;
-} kept[NAMES];
-
-static char letters[LETTERS];
-static size_t kept_used, letters_used;
-
-/* Leaves an eighth of the room to the directories below. */
-static int
-name_keep(const struct dirent *e, size_t first, size_t letter)
-{
-	size_t n;
-
-	n = strlen(e->d_name) + 1;
-	if (kept_used >= first + (NAMES - first) / 8 * 7 ||
-	    letters_used + n > letter + (LETTERS - letter) / 8 * 7)
-		return 0;
-	memcpy(letters + letters_used, e->d_name, n);
-	kept[kept_used].inode = (uint32_t)e->d_ino;
-	kept[kept_used].letter = (uint32_t)letters_used;
-	kept_used++;
-	letters_used += n;
+	(void)format(w->difference, DIFFERENCE_SIZE, "%s %s",
+	    place_path(p, path), how);
 	return 1;
 }
 
+/*
+ * Visits each name in the directory s, which is what p names, together with
+ * that of the other tree; d may be -1.  Returns what the first visit returned
+ * that was not 0.
+ */
 static int
-name_order(const void *a, const void *b)
+walk_names(struct walk *w, const struct place *p, int s, int d)
 {
-	const struct name *const x = a, *const y = b;
-
-	return (x->inode > y->inode) - (x->inode < y->inode);
-}
-
-static int
-walk_name(struct walk *w, struct link *l, const char *name)
-{
-	l->name = l->as = name;
-	return w->visit(w, l);
-}
-
-/* Visits the names that were kept, and makes room for others. */
-static int
-walk_kept(struct walk *w, struct link *l, size_t first, size_t letter)
-{
-	const size_t end = kept_used;
-	size_t i;
+	struct place below = { p, NULL, NULL, s, d, p->depth + 1 };
+	DIR *names;
 	int rc;
 
-	qsort(kept + first, end - first, sizeof kept[0], name_order);
+	if (p->depth >= TREE_DEPTH)
+		return refuse(p, "directories are too deep below one another");
+	names = names_open(s);
+	if (names == NULL)
+		return broken(p, "read the directory");
 	rc = 0;
-	for (i = first; i < end && (rc == 0 || w->removing); i++)
-		rc |= walk_name(w, l, letters + kept[i].letter);
-	kept_used = first;
-	letters_used = letter;
-	return rc;
-}
-
-/* The next name that counts; NULL: none, or with errno an error. */
-static const struct dirent *
-name_next(const struct walk *w, const struct link *l, DIR *d)
-{
-	const struct dirent *e;
-
-	do {
-		errno = 0;
-		e = readdir(d);
-	} while ((e == NULL && errno == EINTR) || (e != NULL &&
-	    (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-	    skipped(w, l, e->d_name))));
-	return e;
-}
-
-/* Reads names until there is no room, or no other.  Returns the one unkept. */
-static const struct dirent *
-names_read(const struct walk *w, const struct link *l, DIR *d, size_t first,
-    size_t letter)
-{
-	const struct dirent *e;
-
-	do
-		e = name_next(w, l, d);
-	while (e != NULL && name_keep(e, first, letter));
-	return e;
-}
-
-/* Of an open directory, which is closed where that fails. */
-static DIR *
-names_open(const struct link *l, int fd)
-{
-	DIR *d;
-
-	d = fdopendir(fd);
-	if (d == NULL) {
-		(void)broken(l, "read the directory");
-		(void)close(fd);	/* only read */
+	while ((rc == 0 || w->removing) && !interrupted()) {
+		below.name = below.as = name_next(names);
+		if (below.name == NULL)
+			break;
+		if (p->depth > 0 || w->skip == NULL ||
+		    strcmp(below.name, w->skip) != 0)
+			rc |= w->visit(w, &below);
 	}
-	return d;
-}
-
-/* How many names there are in an open directory that stays open. */
-static int
-names_count(const struct walk *w, const struct link *l, int at,
-    unsigned long *names)
-{
-	DIR *d;
-	int fd, rc;
-
-	fd = dir_open(at, ".");
-	if (fd == -1)
-		return broken(l, "open the copy of");
-	d = names_open(l, fd);
-	if (d == NULL)
-		return -1;
-	*names = 0;
-	while (name_next(w, l, d) != NULL)
-		++*names;
-	rc = errno == 0 ? 0 : broken(l, "read the directory");
-	(void)closedir(d);		/* only read */
+	if (rc == 0 && interrupted())
+		rc = refuse(p, "interrupted");
+	else if (rc == 0 && errno != 0)
+		rc = broken(p, "read the directory");
+	(void)closedir(names);		/* only read */
 	return rc;
 }
 
-/*
- * Visits each name in the open directory fd, which is what l names, and closes
- * it.  The two descriptors are those that the visit of a name finds in its
- * link.  Returns what the first visit returned that was not 0.
- */
+/* Whether the tree is within its limits with this name in it. */
 static int
-walk_names(struct walk *w, const struct link *l, int fd, int other)
+look_judge(struct walk *w, const struct place *p, const struct stat *st)
 {
-	const size_t first = kept_used, letter = letters_used;
-	struct link below = { l, NULL, NULL, fd, other, l->depth + 1 };
-	const struct dirent *e;
-	DIR *d;
-	int rc, error;
-
-	if (l->depth >= TREE_DEPTH) {
-		(void)close(fd);	/* only read */
-		return refuse(l, "directories are too deep below one another");
-	}
-	d = names_open(l, fd);
-	if (d == NULL)
-		return -1;
-	rc = 0;
-	do {
-		e = names_read(w, l, d, first, letter);
-		error = errno;
-		rc |= walk_kept(w, &below, first, letter);
-		if (e != NULL && (rc == 0 || w->removing) &&
-		    !name_keep(e, first, letter))
-			rc |= walk_name(w, &below, e->d_name);
-	} while (e != NULL && (rc == 0 || w->removing));
-	errno = error;
-	if (rc == 0 && error != 0)
-		rc = broken(l, "read the directory");
-	(void)closedir(d);		/* only read */
-	return rc;
-}
-
-/*
- * What no open for reading shows: a link, or what we refuse anyway.  Returns 1
- * for a link, else -1 after saying why.
- */
-static int
-unopened(int at, const struct link *l, struct stat *st)
-{
-	int e;
-
-	e = errno;
-	if (fstatat(at, l->name, st, AT_SYMLINK_NOFOLLOW) == -1)
-		return broken(l, "look at");
-	if (S_ISLNK(st->st_mode))
-		return 1;
-	errno = e;
-	if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode))
-		return broken(l, "open");
-	return refuse(l, "neither a file, a directory nor a link: "
-	    "remove it, or move it away");
-}
-
-/*
- * Opens a file or directory of the tree.  Returns a descriptor; -1; or -2 for
- * a symbolic link, which has no descriptor.
- */
-static int
-tree_open(struct walk *w, int at, const struct link *l, struct stat *st)
-{
-	int fd;
-
-	fd = open_at(at, l->name, O_RDONLY, 0);
-	if (fd == -1)
-		return unopened(at, l, st) == 1 ? -2 : -1;
-	if (fstat(fd, st) == -1)
-		(void)broken(l, "look at");
-	else if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
-		(void)refuse(l, "neither a file, a directory nor a link: "
-		    "remove it, or move it away");
-	else if (l->depth > 0 && st->st_dev != w->dev)
-		(void)refuse(l, "another file system is mounted here: "
-		    "unmount it");
-	else {
+	if (p->depth == 0 && !S_ISDIR(st->st_mode))
+		return refuse(p, "is no directory");
+	if (S_ISDIR(st->st_mode)) {
+		/* an overlay gives files another device than directories */
+		if (p->depth > 0 && st->st_dev != w->dev)
+			return refuse(p, "another file system is mounted "
+			    "here: unmount it");
 		w->dev = st->st_dev;
-		return fd;
+	} else if (S_ISREG(st->st_mode)) {
+		if (st->st_size > TREE_BYTES - w->bytes)
+			return refuse(p, "with this file the tree has more "
+			    "than 256 MiB: move away what is no part of it");
+		w->bytes += st->st_size;
+	} else if (!S_ISLNK(st->st_mode))
+		return refuse(p, "neither a file, a directory nor a link: "
+		    "remove it, or move it away");
+	if (++w->names > TREE_NAMES)
+		return refuse(p, "with this name the tree has more than "
+		    "100,000: move away what is no part of it");
+	return 0;
+}
+
+/*
+ * Opens what the place names on its first side.  Returns a descriptor; -1; or
+ * NO_FD for a symbolic link, which has none.
+ */
+static int
+look(struct walk *w, const struct place *p, struct stat *st)
+{
+	int fd, e;
+
+	fd = open_at(p->s, p->name, O_RDONLY, 0);
+	e = errno;
+	if (fd == -1 && fstatat(p->s, p->name, st, AT_SYMLINK_NOFOLLOW) == -1)
+		return broken(p, "look at");
+	if (fd != -1 && fstat(fd, st) == -1)
+		(void)broken(p, "look at");
+	else if (look_judge(w, p, st) == 0) {
+		if (fd != -1)
+			return fd;
+		if (S_ISLNK(st->st_mode))
+			return NO_FD;
+		errno = e;
+		return broken(p, "open");
 	}
-	(void)close(fd);		/* only read */
+	if (fd != -1)
+		(void)close(fd);	/* only read */
 	return -1;
 }
 
-/*
- * Owner, then set-id bits, which chown clears, then times.  The other bits of
- * a file's mode were given at its creation; a directory gets all of them here.
- */
+/* Counts what there is to copy, so that it is refused before it is. */
+static int
+count_visit(struct walk *w, const struct place *p)
+{
+	struct stat st;
+	int fd, rc;
+
+	fd = look(w, p, &st);
+	if (fd == NO_FD)
+		return 0;
+	if (fd == -1)
+		return -1;
+	rc = S_ISDIR(st.st_mode) ? walk_names(w, p, fd, -1) : 0;
+	(void)close(fd);		/* only read */
+	return rc;
+}
+
+/* What a copy is given when all is in it: it is on disk then. */
 static int
 finish(int fd, const struct stat *st)
 {
 	struct timespec ts[2];
-	int rc;
 
-	do
-		rc = fchown(fd, st->st_uid, st->st_gid);
-	while (rc == -1 && errno == EINTR);
-	if (rc == -1)
-		return -1;
-	if ((st->st_mode & 07000) != 0 || S_ISDIR(st->st_mode))
-		do
-			rc = fchmod(fd, st->st_mode & 07777);
-		while (rc == -1 && errno == EINTR);
-	if (rc == -1)
-		return -1;
 	ts[0].tv_sec = 0;
 	ts[0].tv_nsec = UTIME_OMIT;
 	ts[1] = st->st_mtim;
-	return futimens(fd, ts);
+	return give(fd, st) == -1 || futimens(fd, ts) == -1 ? -1 : sync_fd(fd);
+}
+
+static int
+copy_bytes(const struct place *p, int s, int d, off_t left)
+{
+	char bytes[BYTES_SIZE];
+	ssize_t n;
+
+	for (;; left -= n) {
+		if (interrupted())
+			return refuse(p, "interrupted");
+		n = read_some(s, bytes, sizeof bytes);
+		if (n == -1)
+			return broken(p, "read");
+		if (n > left || (n == 0 && left > 0))
+			return refuse(p, "changed its size while it was read");
+		if (n == 0)
+			return 0;
+		if (write_all(d, bytes, (size_t)n) == -1)
+			return broken(p, "write the copy of");
+	}
+}
+
+/* Nothing is left of a copy that failed. */
+static int
+copy_file(const struct place *p, int s, const struct stat *st)
+{
+	int d, rc;
+
+	d = open_at(p->d, p->as, O_WRONLY | O_CREAT | O_EXCL,
+	    st->st_mode & 0777);
+	if (d == -1)
+		return broken(p, "create the copy of");
+	rc = copy_bytes(p, s, d, st->st_size);
+	if (rc == 0 && finish(d, st) == -1)
+		rc = broken(p, "keep owner, mode and time of");
+	if (close_fd(d) == -1 && rc == 0)
+		rc = broken(p, "close the copy of");
+	if (rc == -1 && unlinkat(p->d, p->as, 0) == -1)
+		(void)broken(p, "remove the copy of");
+	return rc;
+}
+
+static int
+copy_link(const struct place *p, const struct stat *st)
+{
+	char target[PATH_SIZE];
+	struct timespec ts[2];
+	ssize_t n;
+	int rc;
+
+	n = readlinkat(p->s, p->name, target, sizeof target);
+	if (n == -1 || n == sizeof target)
+		return broken(p, "read the link");
+	target[n] = '\0';
+	ts[0].tv_sec = 0;
+	ts[0].tv_nsec = UTIME_OMIT;
+	ts[1] = st->st_mtim;
+	if (symlinkat(target, p->d, p->as) == -1)
+		return broken(p, "create the copy of");
+	do
+		rc = fchownat(p->d, p->as, st->st_uid, st->st_gid,
+		    AT_SYMLINK_NOFOLLOW);
+	while (rc == -1 && errno == EINTR);
+	if (rc == -1 || utimensat(p->d, p->as, ts, AT_SYMLINK_NOFOLLOW) == -1)
+		return broken(p, "keep owner and time of");
+	return 0;
+}
+
+static int
+copy_visit(struct walk *w, const struct place *p)
+{
+	struct stat st;
+	int s, d, rc;
+
+	s = look(w, p, &st);
+	if (s == NO_FD)
+		return copy_link(p, &st);
+	if (s == -1)
+		return -1;
+	if (S_ISREG(st.st_mode))
+		rc = copy_file(p, s, &st);
+	else {
+		d = dir_new(p->d, p->as);
+		rc = d == -1 ? -1 : walk_names(w, p, s, d);
+		if (rc == 0 && finish(d, &st) == -1)
+			rc = broken(p, "keep owner, mode and time of");
+		if (d != -1)
+			(void)close(d);	/* it has been synced */
+	}
+	(void)close(s);			/* only read */
+	return rc;
 }
 
 /*
- * One byte more than the size is asked for: the short read that answers is the
- * end of the file, without another call to find it.
+ * A file system that keeps times less exactly cuts them off: to microseconds,
+ * say, or seconds.
  */
 static int
-copy_bytes(const struct link *l, int s, int d, off_t left)
+same_time(const struct timespec *s, const struct timespec *d)
+{
+	long unit;
+
+	for (unit = 1; unit < 1000000000; unit *= 10)
+		if (s->tv_nsec - s->tv_nsec % unit == d->tv_nsec)
+			break;
+	return s->tv_sec == d->tv_sec &&
+	    (unit < 1000000000 || d->tv_nsec == 0);
+}
+
+static int
+compare_stat(const struct walk *w, const struct place *p,
+    const struct stat *s, const struct stat *d)
+{
+	if ((s->st_mode & S_IFMT) != (d->st_mode & S_IFMT))
+		return differ(w, p, "is of another type");
+	if (w->fresh && p->depth == 0)
+		return 0;
+	if (s->st_uid != d->st_uid || s->st_gid != d->st_gid)
+		return differ(w, p, "has another owner or group");
+	if ((s->st_mode & 07777) != (d->st_mode & 07777) &&
+	    !S_ISLNK(s->st_mode))
+		return differ(w, p, "has another mode");
+	if (S_ISREG(s->st_mode) && s->st_size != d->st_size)
+		return differ(w, p, "has another size");
+	if (w->fresh && !same_time(&s->st_mtim, &d->st_mtim))
+		return differ(w, p, "has another time");
+	return 0;
+}
+
+/* Fills the buffer, unless the file ends before. */
+static ssize_t
+read_full(int fd, char *p, size_t size)
 {
 	ssize_t n;
-	size_t want;
+	size_t have;
 
-	for (;;) {
-		want = left < BUF_SIZE ? (size_t)left + 1 : BUF_SIZE;
-		n = read_some(s, buf, want);
+	for (have = 0; have < size; have += (size_t)n) {
+		n = read_some(fd, p + have, size - have);
 		if (n == -1)
-			return broken(l, "read");
-		if (n > left || (n == 0 && left > 0))
-			return refuse(l, "changed its size while it was read");
-		if (write_all(d, buf, (size_t)n) == -1)
-			return broken(l, "write the copy of");
-		left -= n;
-		if (left == 0 && (size_t)n < want)
+			return -1;
+		if (n == 0)
+			break;
+	}
+	return (ssize_t)have;
+}
+
+static int
+compare_bytes(const struct walk *w, const struct place *p, int s, int d,
+    off_t left)
+{
+	char a[BYTES_SIZE], b[BYTES_SIZE];
+	ssize_t n, m;
+
+	for (;; left -= n) {
+		if (interrupted())
+			return refuse(p, "interrupted");
+		n = read_full(s, a, sizeof a);
+		m = read_full(d, b, sizeof b);
+		if (n == -1 || m == -1)
+			return broken(p, "read");
+		if (n != m || memcmp(a, b, (size_t)n) != 0)
+			return differ(w, p, "has other bytes");
+		if (n > left)
+			return differ(w, p, "grows while it is compared");
+		if (n == 0)
 			return 0;
 	}
 }
 
 static int
-copy_file(const struct link *l, int s, const struct stat *st)
+compare_links(const struct walk *w, const struct place *p)
 {
-	int d, rc;
+	char a[PATH_SIZE], b[PATH_SIZE];
+	ssize_t n, m;
 
-	d = open_at(l->d, l->as, O_WRONLY | O_CREAT | O_EXCL,
-	    st->st_mode & 0777);
-	if (d == -1)
-		return broken(l, "create the copy of");
-	rc = copy_bytes(l, s, d, st->st_size);
-	if (rc == 0 && finish(d, st) == -1)
-		rc = broken(l, "keep owner, mode and time of");
-	if (close_fd(d) == -1 && rc == 0)
-		rc = broken(l, "close the copy of");
-	return rc;
-}
-
-static int
-copy_link(const struct link *l, const struct stat *st)
-{
-	struct timespec ts[2];
-	ssize_t n;
-	int rc;
-
-	n = readlinkat(l->s, l->name, buf, sizeof buf);
-	if (n == -1 || n == sizeof buf)
-		return broken(l, "read the link");
-	buf[n] = '\0';
-	ts[0].tv_sec = 0;
-	ts[0].tv_nsec = UTIME_OMIT;
-	ts[1] = st->st_mtim;
-	if (symlinkat(buf, l->d, l->as) == -1)
-		return broken(l, "create the copy of");
-	do
-		rc = fchownat(l->d, l->as, st->st_uid, st->st_gid,
-		    AT_SYMLINK_NOFOLLOW);
-	while (rc == -1 && errno == EINTR);
-	if (rc == -1 || utimensat(l->d, l->as, ts, AT_SYMLINK_NOFOLLOW) == -1)
-		return broken(l, "keep owner and time of");
+	n = readlinkat(p->s, p->name, a, sizeof a);
+	m = readlinkat(p->d, p->as, b, sizeof b);
+	if (n == -1 || m == -1)
+		return broken(p, "read the link");
+	if (n != m || memcmp(a, b, (size_t)n) != 0)
+		return differ(w, p, "points elsewhere");
 	return 0;
 }
 
+/* Finds a name of the copy that the original does not have. */
+static int
+extra_visit(struct walk *w, const struct place *p)
+{
+	struct stat st;
+
+	if (fstatat(p->d, p->as, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	if (errno == ENOENT)
+		return differ(w, p, "is there only on one side");
+	return broken(p, "look at");
+}
+
+/* Both sides are open, or both are links. */
+static int
+compare_open(struct walk *w, const struct place *p, int s, int d,
+    const struct stat *st)
+{
+	struct walk extra;
+	int rc;
+
+	if (S_ISLNK(st->st_mode))
+		return compare_links(w, p);
+	if (S_ISREG(st->st_mode))
+		return compare_bytes(w, p, s, d, st->st_size);
+	rc = walk_names(w, p, s, d);
+	if (rc != 0)
+		return rc;
+	extra = *w;
+	extra.visit = extra_visit;
+	return walk_names(&extra, p, d, s);
+}
+
+static int
+compare_visit(struct walk *w, const struct place *p)
+{
+	struct stat s, d;
+	int sfd, dfd, rc;
+
+	sfd = look(w, p, &s);
+	if (sfd == -1)
+		return -1;
+	dfd = open_at(p->d, p->as, O_RDONLY, 0);
+	rc = dfd != -1 ? fstat(dfd, &d) :
+	    fstatat(p->d, p->as, &d, AT_SYMLINK_NOFOLLOW);
+	if (rc == -1 && errno == ENOENT)
+		rc = differ(w, p, "is there only on one side");
+	else if (rc == -1)
+		rc = broken(p, "look at the copy of");
+	else
+		rc = compare_stat(w, p, &s, &d);
+	if (rc == 0 && dfd == -1 && sfd != NO_FD)
+		rc = broken(p, "open the copy of");
+	if (rc == 0)
+		rc = compare_open(w, p, sfd, dfd, &s);
+	if (dfd != -1)
+		(void)close(dfd);	/* only read */
+	if (sfd != NO_FD)
+		(void)close(sfd);	/* only read */
+	return rc;
+}
+
 /*
- * Opens a directory that is to be emptied.  Returns a descriptor; -1; or -2
+ * Opens a directory that is to be emptied.  Returns a descriptor; -1; or NO_FD
  * where there is no directory any more.
  */
 static int
-remove_open(struct walk *w, const struct link *l)
+remove_open(struct walk *w, const struct place *p)
 {
 	struct stat st;
 	int fd;
 
-	fd = dir_open(l->s, l->name);
+	fd = dir_open(p->s, p->name);
 	if (fd == -1) {
 		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-			return -2;
-		return broken(l, "open");
+			return NO_FD;
+		return broken(p, "open");
 	}
 	if (fstat(fd, &st) == -1)
-		(void)broken(l, "look at");
-	else if (l->depth > 0 && st.st_dev != w->dev)
-		(void)refuse(l, "another file system is mounted here: "
+		(void)broken(p, "look at");
+	else if (p->depth > 0 && st.st_dev != w->dev)
+		(void)refuse(p, "another file system is mounted here: "
 		    "unmount it");
 	else {
 		w->dev = st.st_dev;
@@ -2334,454 +3452,208 @@ remove_open(struct walk *w, const struct link *l)
  * new names into a directory that was just emptied: then it begins again.
  */
 static int
-remove_visit(struct walk *w, const struct link *l)
+remove_visit(struct walk *w, const struct place *p)
 {
-	int fd, tries;
+	int fd, tries, rc;
 
 	for (tries = 0; tries < AGAIN; tries++) {
-		if (unlinkat(l->s, l->name, 0) == 0 || errno == ENOENT)
+		if (unlinkat(p->s, p->name, 0) == 0 || errno == ENOENT)
 			return 0;
 		if (errno != EISDIR && errno != EPERM)
-			return broken(l, "remove");
-		if (unlinkat(l->s, l->name, AT_REMOVEDIR) == 0 ||
+			return broken(p, "remove");
+		if (unlinkat(p->s, p->name, AT_REMOVEDIR) == 0 ||
 		    errno == ENOENT)
 			return 0;
 		if (errno == EBUSY)
-			return broken(l, "remove (is it a mount point?)");
+			return broken(p, "remove (is it a mount point?)");
 		if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
-			return broken(l, "remove");
-		fd = remove_open(w, l);
-		if (fd == -1)
+			return broken(p, "remove");
+		fd = remove_open(w, p);
+		if (fd == NO_FD)
+			continue;
+		rc = fd == -1 ? -1 : walk_names(w, p, fd, -1);
+		if (fd != -1)
+			(void)close(fd);	/* only read */
+		if (rc == -1)
 			return -1;
-		if (fd != -2 && walk_names(w, l, fd, -1) != 0)
-			return -1;
 	}
-	return broken(l, "remove");
-}
-
-/*
- * Opens the directory that was just made.  A hostile owner of the directory
- * above it can have put another one of ours there: then it is not empty, or
- * nothing is lost.
- */
-static int
-open_made(const struct link *l)
-{
-	static const struct walk all;
-	unsigned long names;
-	struct stat st;
-	int fd, rc;
-
-	fd = dir_open(l->d, l->as);
-	if (fd == -1)
-		return broken(l, "open the copy of");
-	names = 0;
-	rc = l->depth == 0 ? names_count(&all, l, fd, &names) : 0;
-	if (rc == 0 && fstat(fd, &st) == -1)
-		rc = broken(l, "look at the copy of");
-	if (rc == 0 && names == 0 && st.st_uid == geteuid() &&
-	    (st.st_mode & 0777) == 0700)
-		return fd;
-	if (rc == 0)
-		(void)refuse(l, "somebody else changes what we copy to; or "
-		    "the file system there keeps no owners and modes");
-	(void)close(fd);		/* only read */
-	return -1;
-}
-
-/*
- * What was copied goes by way of the descriptor with which it was made: under
- * its name may stand by now what a hostile owner of the directory above has
- * put there.
- */
-static void
-copy_undo(const struct link *l, int d)
-{
-	struct walk undo;
-	struct stat st;
-	int fd;
-
-	fd = dir_open(d, ".");
-	if (fd == -1) {
-		(void)broken(l, "open the copy of");
-		return;
-	}
-	walk_set(&undo, NULL, remove_visit);
-	undo.removing = 1;
-	if (fstat(d, &st) == -1) {
-		(void)broken(l, "look at the copy of");
-		(void)close(fd);	/* only read */
-		return;
-	}
-	undo.dev = st.st_dev;
-	(void)walk_names(&undo, l, fd, -1);	/* it has complained */
+	return broken(p, "remove");
 }
 
 static int
-copy_dir(struct walk *w, const struct link *l, int s, const struct stat *st)
-{
-	int d, rc;
-
-	d = -1;
-	if (mkdirat(l->d, l->as, 0700) == -1)
-		(void)broken(l, "create the copy of");
-	else {
-		w->made = 1;
-		d = open_made(l);
-	}
-	if (d == -1) {
-		(void)close(s);		/* only read */
-		return -1;
-	}
-	rc = walk_names(w, l, s, d);
-	if (rc == 0 && l->depth > 0 && finish(d, st) == -1)
-		rc = broken(l, "keep owner, mode and time of");
-	if (rc == -1 && l->depth == 0)
-		copy_undo(l, d);
-	(void)close(d);			/* a directory has no bytes to lose */
-	return rc;
-}
-
-static int
-copy_visit(struct walk *w, const struct link *l)
+seal_visit(struct walk *w, const struct place *p)
 {
 	struct stat st;
 	int fd, rc;
 
-	if (interrupted())
-		return refuse(l, "interrupted before it was copied");
-	fd = tree_open(w, l->s, l, &st);
-	if (fd == -2 && l->depth > 0)
-		return copy_link(l, &st);
-	if (fd == -2)
-		return refuse(l, "is a symbolic link, no directory");
+	fd = look(w, p, &st);
+	if (fd == NO_FD)
+		return refuse(p, "is a symbolic link, which puppet does not "
+		    "make");
 	if (fd == -1)
 		return -1;
-	if (S_ISDIR(st.st_mode))
-		return copy_dir(w, l, fd, &st);
-	rc = l->depth > 0 ? copy_file(l, fd, &st) :
-	    refuse(l, "is a file, no directory");
-	(void)close(fd);		/* only read */
+	rc = 0;
+	if (st.st_uid != 0 && st.st_uid != w->owner)
+		rc = refuse(p, "belongs to another user than it should");
+	else if (S_ISDIR(st.st_mode))
+		rc = walk_names(w, p, fd, -1);
+	else if (st.st_nlink != 1)
+		rc = refuse(p, "has another name elsewhere");
+	if (rc == 0 && sync_fd(fd) == -1)
+		rc = broken(p, "have on disk");
+	(void)close(fd);		/* it has been synced */
 	return rc;
 }
 
+/* Holds a copy against its original, by the descriptor of its directory. */
 static int
-differ(struct walk *w, const struct link *l, const char *how)
+copy_prove(const struct place *top, int d, const char *skip)
 {
-	(void)format(w->difference, DIFFERENCE_SIZE, "%s %s", link_path(l),
-	    how);
-	return 1;
+	char difference[DIFFERENCE_SIZE];
+	const struct place made = {
+		.name = top->name, .as = ".", .s = top->s, .d = d
+	};
+	struct walk w = {
+		.visit = compare_visit, .skip = skip, .fresh = 1,
+		.difference = difference
+	};
+	int rc;
+
+	rc = compare_visit(&w, &made);
+	if (rc == 1)
+		return complainx("the copy of %s is not like the original: %s",
+		    top->name, difference);
+	return rc;
 }
 
+/* The copy is closed to everybody else until all of it is proved. */
 static int
-differ_stat(struct walk *w, const struct link *l, const struct stat *s,
-    const struct stat *d)
+copy_top(const struct place *top, int d, const char *skip)
 {
-	if ((s->st_mode & S_IFMT) != (d->st_mode & S_IFMT))
-		return differ(w, l, "is of another type");
-	if (w->verify && l->depth == 0)
-		return 0;
-	if (s->st_uid != d->st_uid || s->st_gid != d->st_gid)
-		return differ(w, l, "has another owner or group");
-	if ((s->st_mode & 07777) != (d->st_mode & 07777) &&
-	    !S_ISLNK(s->st_mode))
-		return differ(w, l, "has another mode");
-	if (S_ISREG(s->st_mode) && s->st_size != d->st_size)
-		return differ(w, l, "has another size");
-	if (w->verify && (s->st_mtim.tv_sec != d->st_mtim.tv_sec ||
-	    s->st_mtim.tv_nsec != d->st_mtim.tv_nsec))
-		return differ(w, l, "has another time");
-	return 0;
-}
-
-static int
-compare_bytes(struct walk *w, const struct link *l, int s, int d, off_t left)
-{
-	char *const other = buf + BUF_SIZE / 2;
-	ssize_t n, m, r;
-	size_t want;
-
-	for (;;) {
-		want = left < BUF_SIZE / 2 ? (size_t)left + 1 : BUF_SIZE / 2;
-		n = read_some(s, buf, want);
-		for (m = 0; m < n; m += r) {
-			r = read_some(d, other + m, (size_t)(n - m));
-			if (r == -1)
-				return broken(l, "read back");
-			if (r == 0)
-				break;
-		}
-		if (n == -1)
-			return broken(l, "read");
-		if (n != m || n > left || memcmp(buf, other, (size_t)n) != 0)
-			return differ(w, l, "has other bytes");
-		left -= n;
-		if ((size_t)n < want && (left == 0 || n == 0))
-			return left == 0 ? 0 : differ(w, l, "is shorter");
-	}
-}
-
-static int
-compare_links(struct walk *w, const struct link *l)
-{
-	char *const other = buf + BUF_SIZE / 2;
-	ssize_t n, m;
-
-	n = readlinkat(l->s, l->name, buf, BUF_SIZE / 2);
-	m = readlinkat(l->d, l->as, other, BUF_SIZE / 2);
-	if (n == -1 || m == -1)
-		return broken(l, "read the link");
-	if (n != m || memcmp(buf, other, (size_t)n) != 0)
-		return differ(w, l, "points elsewhere");
-	return 0;
-}
-
-/* Finds a name of the copy that the original does not have. */
-static int
-extra_visit(struct walk *w, const struct link *l)
-{
+	struct walk w = { .visit = copy_visit, .skip = skip };
 	struct stat st;
+	int s, rc;
 
-	if (fstatat(l->d, l->as, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return 0;
-	if (errno == ENOENT)
-		return differ(w, l, "is there only on one side");
-	return broken(l, "look at");
-}
-
-/* Looks for one in the copy, which is open as d. */
-static int
-extra_find(const struct walk *w, const struct link *l, int d)
-{
-	struct walk extra = *w;
-	int fd, s, rc;
-
-	s = dir_open(l->s, l->name);
+	s = look(&w, top, &st);
 	if (s == -1)
-		return broken(l, "open");
-	extra.visit = extra_visit;
-	fd = dir_open(d, ".");
-	rc = fd == -1 ? broken(l, "open the copy of") :
-	    walk_names(&extra, l, fd, s);
+		return -1;
+	rc = walk_names(&w, top, s, d);
+	if (rc == 0)
+		rc = copy_prove(top, d, skip);
+	if (rc == 0 && finish(d, &st) == -1)
+		rc = broken(top, "keep owner, mode and time of");
+	if (rc == 0 && sync_fd(top->d) == -1)
+		rc = broken(top, "have on disk the copy of");
 	(void)close(s);			/* only read */
 	return rc;
 }
 
 /*
- * Every name of the original was found in the copy: as many there are no
- * others.
+ * By the descriptor with which the copy was made: under its name may stand by
+ * now what a hostile owner of the directory above has put there.
  */
-static int
-compare_names(struct walk *w, const struct link *l, int d)
-{
-	unsigned long names;
-	int rc;
-
-	names = 0;
-	rc = names_count(w, l, d, &names);
-	if (rc != 0 || names == w->names)
-		return rc;
-	rc = extra_find(w, l, d);
-	return rc == 0 ? differ(w, l, "changes while it is compared") : rc;
-}
-
-static int
-compare_dir(struct walk *w, const struct link *l, int s, int d,
-    const struct stat *st)
-{
-	unsigned long outside;
-	int rc;
-
-	outside = w->names;
-	w->names = 0;
-	rc = walk_names(w, l, s, d);
-	if (rc == 0)
-		rc = compare_names(w, l, d);
-	if (rc == 0 && w->verify && l->depth == 0 && finish(d, st) == -1)
-		rc = broken(l, "keep owner, mode and time of");
-	if (rc == 0 && w->settle && sync_fd(d) == -1)
-		rc = broken(l, "have on disk the copy of");
-	w->names = outside;
-	return rc;
-}
-
-/*
- * The fsync comes before the file is read back, since reading makes its access
- * time dirty.  With many files one sync beforehand halves the flushes.
- */
-static int
-compare_file(struct walk *w, const struct link *l, int s, int d,
-    const struct stat *st)
-{
-	if (w->settle) {
-		if (++w->files == SYNC_FILES)
-			sync();
-		if (sync_fd(d) == -1)
-			return broken(l, "have on disk the copy of");
-	}
-	return compare_bytes(w, l, s, d, st->st_size);
-}
-
-/* Both sides are open, or both are links (-2). */
-static int
-compare_open(struct walk *w, const struct link *l, int s, int d,
-    const struct stat *st)
-{
-	if (s == -2)
-		return compare_links(w, l);
-	if (S_ISREG(st->st_mode))
-		return compare_file(w, l, s, d, st);
-	s = dir_open(s, ".");
-	if (s == -1)
-		return broken(l, "open");
-	return compare_dir(w, l, s, d, st);
-}
-
-static int
-compare_visit(struct walk *w, const struct link *l)
-{
-	struct stat s, d;
-	int sfd, dfd, rc;
-
-	w->names++;
-	sfd = tree_open(w, l->s, l, &s);
-	if (sfd == -1)
-		return -1;
-	dfd = open_at(l->d, l->as, O_RDONLY, 0);
-	if (dfd != -1)
-		rc = fstat(dfd, &d);
-	else
-		rc = fstatat(l->d, l->as, &d, AT_SYMLINK_NOFOLLOW);
-	if (rc == -1 && errno == ENOENT)
-		rc = differ(w, l, "is there only on one side");
-	else if (rc == -1)
-		rc = broken(l, "look at the copy of");
-	else
-		rc = differ_stat(w, l, &s, &d);
-	if (rc == 0 && dfd == -1 && sfd != -2)
-		rc = broken(l, "open the copy of");
-	if (rc == 0)
-		rc = compare_open(w, l, sfd, dfd, &s);
-	if (dfd != -1)
-		(void)close(dfd);	/* only read */
-	if (sfd != -2)
-		(void)close(sfd);	/* only read */
-	return rc;
-}
-
 static void
-link_set(struct link *l, int s, const char *name, int d, const char *as)
+copy_undo(const struct place *top, int d)
 {
-	l->up = NULL;
-	l->name = name;
-	l->as = as;
-	l->s = s;
-	l->d = d;
-	l->depth = 0;
+	const struct place made = { .name = top->as, .s = top->d, .d = -1 };
+	struct walk w = { .visit = remove_visit, .removing = 1 };
+	struct stat st;
+	int before;
+
+	before = held;
+	held = 1;
+	if (fstat(d, &st) == 0) {
+		w.dev = st.st_dev;
+		(void)walk_names(&w, &made, d, -1);	/* it has complained */
+	}
+	if (dir_remove(top->d, top->as) == -1 && errno != ENOENT)
+		(void)complain("remove %s", top->as);
+	held = before;
 }
 
 int
 tree_copy(int sat, const char *sname, int dat, const char *dname,
-    const char *const *skip)
+    const char *skip)
 {
-	struct walk w;
-	struct link l;
-	int made, rc;
+	const struct place top = {
+		.name = sname, .as = dname, .s = sat, .d = dat
+	};
+	struct walk count = { .visit = count_visit, .skip = skip };
+	int d, rc;
 
-	made = name_exists(dat, dname);
-	if (made == -1)
+	if (count_visit(&count, &top) == -1)
 		return -1;
-	if (made == 1)
-		return complainx("copy %s to %s: that exists", sname, dname);
-	walk_set(&w, skip, copy_visit);
-	link_set(&l, sat, sname, dat, dname);
-	rc = copy_visit(&w, &l);
-	if (rc == -1 && w.made && unlinkat(dat, dname, AT_REMOVEDIR) == -1 &&
-	    errno != ENOENT)
-		(void)complain("remove %s", dname);
+	d = dir_new(dat, dname);
+	if (d == -1)
+		return -1;
+	rc = copy_top(&top, d, skip);
+	if (rc == -1)
+		copy_undo(&top, d);
+	(void)close(d);			/* it has been synced */
 	return rc;
-}
-
-static int
-tree_check(struct walk *w, const struct link *l)
-{
-	static char difference[DIFFERENCE_SIZE];
-	int rc;
-
-	w->verify = 1;
-	w->difference = difference;
-	rc = compare_visit(w, l);
-	if (rc == 1)
-		return complainx("the copy of %s is not like the original: %s",
-		    l->name, difference);
-	return rc;
-}
-
-int
-tree_verify(int sat, const char *sname, int dat, const char *dname,
-    const char *const *skip)
-{
-	struct walk w;
-	struct link l;
-
-	walk_set(&w, skip, compare_visit);
-	link_set(&l, sat, sname, dat, dname);
-	return tree_check(&w, &l);
-}
-
-int
-tree_settle(int sat, const char *sname, int dat, const char *dname,
-    const char *const *skip)
-{
-	struct walk w;
-	struct link l;
-
-	walk_set(&w, skip, compare_visit);
-	link_set(&l, sat, sname, dat, dname);
-	w.settle = 1;
-	return tree_check(&w, &l);
 }
 
 int
 tree_compare(int sat, const char *sname, int dat, const char *dname,
-    const char *const *skip, char *difference)
+    const char *skip, char *difference)
 {
-	struct walk w;
-	struct link l;
+	const struct place top = {
+		.name = sname, .as = dname, .s = sat, .d = dat
+	};
+	struct walk w = {
+		.visit = compare_visit, .skip = skip, .difference = difference
+	};
 
-	walk_set(&w, skip, compare_visit);
-	link_set(&l, sat, sname, dat, dname);
-	w.difference = difference;
-	return compare_visit(&w, &l);
+	return compare_visit(&w, &top);
 }
 
 int
-dir_like(int at, const char *name, const char *model)
+tree_seal(int at, const char *name, uid_t owner)
 {
-	struct stat st;
-	int fd, rc;
+	const struct place top = { .name = name, .s = at, .d = -1 };
+	struct walk w = { .visit = seal_visit, .owner = owner };
 
-	if (fstatat(at, model, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		return complain("look at %s", model);
-	if (mkdirat(at, name, 0700) == -1)
-		return complain("create %s", name);
-	fd = dir_open(at, name);
-	if (fd == -1)
-		return complain("open %s", name);
-	rc = finish(fd, &st) == -1 ? complain("keep owner and mode of %s for "
-	    "%s", model, name) : 0;
-	(void)close(fd);		/* a directory: nothing to lose */
-	return rc;
+	return seal_visit(&w, &top);
 }
 
 int
 tree_remove(int at, const char *name)
 {
-	struct walk w;
-	struct link l;
+	const struct place top = { .name = name, .s = at, .d = -1 };
+	struct walk w = { .visit = remove_visit, .removing = 1 };
 
-	walk_set(&w, NULL, remove_visit);
-	link_set(&l, at, name, -1, NULL);
-	w.removing = 1;
-	return remove_visit(&w, &l);
+	if (remove_visit(&w, &top) == -1)
+		return -1;
+	return sync_fd(at) == -1 ?
+	    complain("have the removal of %s on disk", name) : 0;
+}
+
+int
+file_copy(int sat, const char *spath, int dat, const char *dname)
+{
+	const struct place p = {
+		.name = spath, .as = dname, .s = -1, .d = dat
+	};
+	struct stat st;
+	int s, rc;
+
+	s = file_open(sat, spath);
+	if (s == -1)
+		return errno == ENOENT ? 0 : broken(&p, "open");
+	if (fstat(s, &st) == -1)
+		rc = broken(&p, "look at");
+	else if (!S_ISREG(st.st_mode))
+		rc = refuse(&p, "is no regular file");
+	else if (st.st_size > TREE_BYTES)
+		rc = refuse(&p, "is larger than 256 MiB");
+	else
+		rc = copy_file(&p, s, &st);
+	(void)close(s);			/* only read */
+	if (rc == -1)
+		return -1;
+	if (sync_fd(dat) == 0)
+		return 1;
+	(void)broken(&p, "have on disk the copy of");
+	(void)name_remove(dat, dname);	/* it has complained */
+	return -1;
 }

@@ -7,7 +7,7 @@
  * the old certificate, sign the new request), node.c what is done on the
  * compile master (back up, have Puppet make key and request, run Puppet; the
  * way back).  cmregen.c holds what knows nothing of that: messages, signals,
- * processes, locks, fingerprints and trees; of Puppet it knows the program,
+ * processes, locks, certificates and trees; of Puppet it knows the program,
  * its version and its settings.
  *
  * Unless a contract says otherwise: a function returns 0, or -1 after it has
@@ -35,7 +35,9 @@ enum {
 	FINGERPRINT_MIN = 16,	/* hex digits that -f must have */
 	CERTNAME_MAX = 250,	/* bytes; NAME.json must fit a file name */
 	TREE_DEPTH = 64,	/* directories below one another in a tree */
-	DIFFERENCE_SIZE = 1024	/* what tree_compare has to say */
+	TREE_NAMES = 100000,	/* names in a tree */
+	TREE_BYTES = 268435456,	/* bytes in all files of a tree */
+	DIFFERENCE_SIZE = PATH_SIZE + 64	/* for tree_compare's words */
 };
 
 /*
@@ -53,16 +55,17 @@ struct options {
 	long wait;		/* -w: seconds; -1 where it was not given */
 	int dry;		/* -n */
 	int verbose;		/* -v */
-	int live;		/* -l: prepare without an outage */
+	int accept;		/* -a: what the command has stopped for */
 };
 
 /*
  * Messages.  complain and complainx report an error on standard error, say
  * prints a result on standard output, note tells on standard error what is
- * worth knowing.  Each adds the newline, writes at once and leaves errno
- * alone; control characters become '?'.  A standard error that cannot be
- * written is nobody's loss; where say could not write, the program ends with
- * status 3 instead of 0.
+ * worth knowing.  Each is one line, whatever is in the arguments: control
+ * characters, newlines and U+0080 to U+009F become '?'.  Each adds the
+ * newline, writes at once and leaves errno alone.  A standard error that
+ * cannot be written is nobody's loss; where say could not write, the program
+ * ends with status 3 instead of 0.
  */
 
 /* Reports "cmregen: MESSAGE: strerror(errno)".  Returns -1. */
@@ -75,15 +78,16 @@ void	note(const char *, ...);
 void	say(const char *, ...);
 
 /*
- * Builds a string: %s, and %d for an int.  Returns 0, or -1, unreported, where
- * it does not fit and was cut.
+ * Builds a string, as snprintf.  Returns 0, or -1, unreported, where it does
+ * not fit and was cut.
  */
 int	format(char *, size_t, const char *, ...);
 
 /*
- * Names what is going on now, until the next message or quiet: on a terminal
- * as one line that nap rewrites with the seconds it has taken, elsewhere as
- * one line.  The same words again go on counting.
+ * Names the step that begins now, as a line on standard error which stays open
+ * until quiet, another step, a message or a child's output ends it with the
+ * seconds that the step took; on a terminal nap keeps these up to date.  The
+ * same words again, while the line is open, go on counting.
  */
 void	busy(const char *, ...);
 void	quiet(void);
@@ -96,13 +100,16 @@ void	quiet(void);
 const char *
 	quote(char *, size_t, const char *);
 
+/* As say; under -n, whose output is a script, as a comment. */
+void	tell(const struct options *, const char *, ...);
+
 /*
- * Prints the next command and the host to type it on: the two words of the
- * command, -b (of a node command) and -p where they were given, and the rest,
- * which begins with a space if there is any.
+ * Tells the next command and the host to type it on: the two words of the
+ * command, -p where it was given and it is for this host, and the rest, which
+ * begins with a space if there is any.
  */
-void	say_next(const struct options *, const char *, const char *,
-	    const char *);
+void	say_next(const struct options *, int same_host, const char *host,
+	    const char *command, const char *rest);
 
 /*
  * Signals and time.  SIGINT, SIGTERM and SIGHUP set a flag (SIGHUP unless
@@ -177,12 +184,16 @@ int	child_line(struct child *, char *, size_t);
 /* Reads again from the first line. */
 void	child_rewind(struct child *);
 
-/* Copies to standard error what it has printed since the last call. */
+/*
+ * Shows on standard error, indented, the lines that it has printed since the
+ * last call; after its end the rest, too.  Control characters become '?'.
+ */
 void	child_follow(struct child *);
 
 /*
- * Shows what became of it on standard error: its command line, how it ended,
- * and what it printed, indented; of very long output the end.
+ * Shows what became of a child that has ended on standard error: its command
+ * line, how it ended, and what it printed, indented; of very long output the
+ * end.
  */
 void	child_show(struct child *);
 
@@ -247,40 +258,76 @@ int	name_exists(int, const char *);
  */
 int	name_move(int, const char *, int, const char *);
 
+/* Removes a file, or nothing where nothing has the name; on disk, too. */
+int	name_remove(int, const char *);
+
+/* Makes an empty directory that is ours alone (0700); on disk, too. */
+int	dir_make(int, const char *);
+
+/*
+ * Removes an empty directory; on disk, too.  Reports nothing: -1 with errno,
+ * so that the caller can tell ENOTEMPTY.
+ */
+int	dir_remove(int, const char *);
+
+/*
+ * Makes an empty directory with owner, group and mode of another one, the last
+ * argument, which may be anywhere.  On failure nothing is left.
+ */
+int	dir_like(int at, const char *name, int mat, const char *mname);
+
+/*
+ * Gives a file, which must have no other name, or a directory owner, group and
+ * mode of another of its type.  Both are named by relative paths, in which no
+ * symbolic link is followed.
+ */
+int	owner_like(int at, const char *path, int mat, const char *mpath);
+
 /*
  * A lock on a file, taken by fcntl, so that it ends with the process.  The
- * file belongs to us alone (0600, never through a link).  Lines can be kept in
- * it; one with lines outlives the process.
+ * file belongs to us alone: regular, 0600, one name, and never opened through
+ * a link; any other is an error.  It can keep lines, which outlive the
+ * process.
  */
 struct lock {
 	int at;			/* the directory */
 	int fd;			/* the file; -1: not locked */
-	int lines;		/* it has some */
 	const char *name;
 };
 
+enum { LOCK_TAKEN, LOCK_HELD, LOCK_GONE };
+
 /*
- * Takes the lock.  lock_take returns -1 at once where somebody else has it;
- * lock_wait waits its turn, or until a signal asks us to stop.  lock_ask
- * creates nothing: returns 1 where it is held by somebody else, 0, or -1.
+ * Takes the lock, and makes the file where it is missing.  Returns LOCK_TAKEN;
+ * LOCK_HELD where somebody else has it; LOCK_GONE where the directory has been
+ * removed; or -1.  lock_wait waits its turn, or until a signal asks us to
+ * stop: 0 or -1.
  */
 int	lock_take(struct lock *, int, const char *);
 int	lock_wait(struct lock *, int, const char *);
-int	lock_ask(int, const char *);
 
 /*
- * Reads the lines into a buffer of that size.  Returns the number of bytes, or
- * -1.  Not by another descriptor: closing that would end the lock.
+ * Looks at a lock and makes nothing: returns 1 where somebody else holds it,
+ * 0, or -1.  The lines go into a buffer of that size, as by lock_lines; a file
+ * that is not there has none.
  */
-ssize_t	lock_lines(const struct lock *, char *, size_t);
+int	lock_ask(int, const char *, char *, size_t);
+
+/*
+ * Reads the lines into a buffer of that size, and cuts off, on disk too, what
+ * has no newline at its end.  Not by another descriptor: closing that would
+ * end the lock (POSIX, fcntl).
+ */
+int	lock_lines(const struct lock *, char *, size_t);
 
 /* Adds a line (given without its newline), on disk when it returns. */
-int	lock_add(struct lock *, const char *);
+int	lock_add(const struct lock *, const char *);
 
-/* Forgets all lines. */
-int	lock_forget(struct lock *);
+/* Cuts the lines off behind that many bytes, on disk when it returns. */
+int	lock_cut(const struct lock *, size_t);
 
-/* Removes the file if it has no lines, then unlocks it. */
+/* Unlocks.  lock_drop removes the file first. */
+void	lock_leave(struct lock *);
 void	lock_drop(struct lock *);
 
 /*
@@ -288,15 +335,17 @@ void	lock_drop(struct lock *);
  */
 struct setting {
 	const char *name;	/* as puppet names it */
-	char *value;		/* PATH_SIZE bytes */
+	char *value;
+	size_t size;		/* of the value, with its final 0 */
 };
 
 /*
- * Asks puppet for settings, one call for all, of that section.  Each gets the
- * value that was printed; one that was not printed is an error, an empty value
- * is not.
+ * Asks puppet for settings, one call for all, of that section (the second
+ * argument), as they are with that ssldir (the third) unless it is NULL.  Each
+ * gets the value that was printed; one that was not printed is an error, an
+ * empty value is not.
  */
-int	settings_ask(const struct options *, const char *,
+int	settings_ask(const struct options *, const char *, const char *,
 	    const struct setting *, size_t);
 
 /*
@@ -322,19 +371,68 @@ int	puppetserver_path(const struct options *, char [PATH_SIZE]);
 int	certname_ok(const char *);
 
 /*
- * Fingerprints.  pem_fingerprint finds the first PEM block (RFC 7468) of that
- * label in a text, decodes it (RFC 4648) and prints the SHA-256 (FIPS 180-4)
- * of the DER bytes as AA:BB:..  Returns 0, or -1, unreported, where there is
- * no complete, well-formed block.
+ * Certificates, the requests for them, and keys, as Puppet stores them: the
+ * DER (X.690) of a certificate (RFC 5280), of a request (RFC 2986) or of a
+ * private key (RFC 5958, 8017, 5915) in a PEM block (RFC 7468).  Nothing is
+ * believed but the form: no signature is verified.
  */
-int	pem_fingerprint(const char *, const char *, char [FINGERPRINT_SIZE]);
+enum pem_kind { PEM_CERTIFICATE, PEM_REQUEST, PEM_KEY };
+
+enum {
+	SERIAL_SIZE = 64,	/* a serial number in hex, with its final 0 */
+	TIME_SIZE = 24,		/* 2031-11-26 09:30:12 UTC, the same */
+	KEY_SIZE = 1100,	/* what is public of a key: RSA to 8192 bits */
+	NAMES_SIZE = 32768	/* names, a line each, with the final 0 */
+};
 
 /*
- * Whether a PEM block of that label in the text (the second argument) carries
- * the public half of the private key in the first: 1, 0, or -1, unreported,
- * where that cannot be told: no block, or a key that is neither RSA nor EC.
+ * What such a block says.
+ *
+ * A line of names is a GeneralName (RFC 5280, 4.2.1.6): DNS:x, IP:x as
+ * inet_ntop writes it, email:x, URI:x, and hex for the others.  A line of
+ * extensions is OID (short name): value, for a UTF8String, which is what
+ * Puppet writes; for other types of string OID (short name) type: value, and
+ * hex for the rest.  Bytes that are not printable ASCII, and backslashes, are
+ * written as \xHH.  So two lines are equal if, and only if, what they stand
+ * for is.  Those of a request are the ones that it asks for (RFC 2985, 5.4.2).
  */
-int	pem_of_key(const char *, const char *, const char *);
+struct pem {
+	char fingerprint[FINGERPRINT_SIZE]; /* SHA-256 of the DER, AA:BB:.. */
+	char serial[SERIAL_SIZE];	/* as openssl writes it; else "" */
+	char end[TIME_SIZE];		/* of its validity; else "" */
+	unsigned char key[KEY_SIZE];	/* equal for all of one key pair */
+	size_t key_size;		/* 0: cannot be told */
+	int odd;		/* not read: only the fingerprint counts */
+	char names[NAMES_SIZE];		/* alternative names */
+	char extensions[NAMES_SIZE];	/* those below 1.3.6.1.4.1.34380 */
+};
+
+/*
+ * Reads the first block of that kind in a text.  Returns 0, or -1, unreported,
+ * where there is no complete and well-formed one.  Where the block is that but
+ * its DER is not as the standards want it, has something twice, or does not
+ * fit here, or the key is encrypted, the block is odd.
+ */
+int	pem_read(struct pem *, const char *, enum pem_kind);
+
+/*
+ * Reads such a file below an open directory, as file_read does.  Returns 1; 0
+ * where it does not exist or is not complete yet; or -1.
+ */
+int	pem_load(struct pem *, int, const char *, enum pem_kind);
+
+/*
+ * Whether two are of the same key pair, by the public half of it: 1, 0, or -1,
+ * unreported, where that cannot be told (neither RSA nor EC, or odd).
+ */
+int	pem_pair(const struct pem *, const struct pem *);
+
+/*
+ * Compares two texts of at most NAMES_SIZE, a line each, as sets.  Calls the
+ * function with '-' for each line that only the first has, then with '+' for
+ * each that only the second has.  Returns how many these were.
+ */
+int	lines_differ(const char *, const char *, void (*)(char, const char *));
 
 /* SHA-256 of that many bytes, into 32. */
 void	sha256(const unsigned char *, size_t, unsigned char [32]);
@@ -354,50 +452,53 @@ int	fingerprint_match(const char *, const char *);
  * Trees.  Each is named by an open directory and one name in it.  Regular
  * files, directories and symbolic links; owner, group, mode and mtime.  The
  * owner of the tree may be hostile: no link is followed, nothing outside the
- * tree is read or changed.  The last argument of the first four ends with
- * NULL and lists names at the top of the tree which are neither copied nor
- * compared; NULL: none.
+ * tree is read or changed.  Each looks for signals at every name and every
+ * buffer of bytes.  All but tree_remove refuse, by name, what is nothing of
+ * that, a directory of another file system, more than TREE_DEPTH directories
+ * below one another, more than TREE_NAMES names or TREE_BYTES bytes.
+ * skip is a name at the top that does not count, or NULL.
  */
 
 /*
- * Copies a directory to a name that must not exist yet.  Refuses, by name,
- * what is no regular file, directory or symbolic link, another file system
- * inside, more than TREE_DEPTH directories below one another, and a file that
- * changes its size meanwhile.  The top of the copy is left to us with mode
- * 0700 (for tree_verify to finish); nothing is on disk yet.  On failure
- * nothing is left of the copy.
+ * Copies a directory to a name that must not exist yet.  What is refused is
+ * refused before the first byte is copied, and again while it is; so is a file
+ * that changes its size meanwhile.  All of the copy is on disk, and was
+ * compared with the original, mtimes included (as far as the file system keeps
+ * them), before the top, until then ours alone with mode 0700, gets its owner
+ * and mode.  On failure, a signal too, nothing is left of the copy.
  */
-int	tree_copy(int, const char *, int, const char *, const char *const *);
-
-/*
- * Compares a copy that tree_copy has made with its original, mtimes included,
- * then gives the top its owner, mode and time.  tree_settle has all of it on
- * disk besides: every file and directory, before it is read back.  A
- * difference is an error.  The copy stays in either case.
- */
-int	tree_verify(int, const char *, int, const char *, const char *const *);
-int	tree_settle(int, const char *, int, const char *, const char *const *);
+int	tree_copy(int sat, const char *sname, int dat, const char *dname,
+	    const char *skip);
 
 /*
  * Compares two trees: names, types, bytes, link targets, owners, groups and
  * modes, not times.  Returns 0 where they are equal; 1 where they differ, with
  * the first difference in words in a buffer of DIFFERENCE_SIZE; or -1.
  */
-int	tree_compare(int, const char *, int, const char *, const char *const *,
-	    char *);
+int	tree_compare(int sat, const char *sname, int dat, const char *dname,
+	    const char *skip, char *difference);
+
+/*
+ * Has all of a tree on disk that puppet has written, every file and directory,
+ * and refuses besides, by name, what is a link, has another name elsewhere, or
+ * belongs to neither root nor that owner.
+ */
+int	tree_seal(int at, const char *name, uid_t owner);
 
 /*
  * Removes a tree, or whatever has that name; that nothing has it is no error.
- * Stops at a mount point and leaves its content alone; removes all the rest,
- * and returns -1.
+ * Goes on after an error, but not after a signal: what cannot be removed
+ * stays (a mount point with all that is below it), and -1 is returned.
  */
-int	tree_remove(int, const char *);
+int	tree_remove(int at, const char *name);
 
 /*
- * Creates an empty directory with owner, group and mode of another one beside
- * it, the last argument.  On failure it may be there, with another owner.
+ * Copies one regular file, named by a relative path in which no symbolic link
+ * is followed, to a name that must not exist yet: bytes, owner, group, mode
+ * and mtime; on disk, too.  Returns 1; 0 where there is no original; or -1,
+ * and nothing is left of the copy: an error, a signal, more than TREE_BYTES.
  */
-int	dir_like(int, const char *, const char *);
+int	file_copy(int sat, const char *spath, int dat, const char *dname);
 
 /*
  * The commands.  Each takes the options and returns an exit status, having
@@ -408,5 +509,6 @@ int	mom_sign(const struct options *);
 int	node_prepare(const struct options *);
 int	node_finish(const struct options *);
 int	node_restore(const struct options *);
+int	node_status(const struct options *);
 
 #endif

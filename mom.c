@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,10 +14,11 @@
 
 enum {
 	POLL = 1000,		/* milliseconds between two looks */
+	SHOWN = 4000,		/* bytes of what the CA prints in one line */
 	FINGERPRINT_SHOWN = 32 * 3 - 1	/* AA:BB:.. */
 };
 
-/* What the CA has of the certname. */
+/* What the CA has of the certname, as `list' prints it. */
 struct listing {
 	int pending, valid, revoked;
 	int unknown;		/* the CA said that it has nothing */
@@ -23,7 +26,7 @@ struct listing {
 	int none;		/* it has no certificates at all */
 	char section;		/* of `ca list`: what its names are */
 	char fingerprint[FINGERPRINT_SIZE];	/* of the request */
-	char names[LINE_SIZE];	/* its alternative names, as printed */
+	char asks[LINE_SIZE];	/* for which names and extensions it asks */
 };
 
 struct mom {
@@ -34,15 +37,19 @@ struct mom {
 	struct listing list;
 };
 
-static struct mom mom;
-static char line[LINE_SIZE];
-
-/* Takes what stands behind the name: (SHA256) AA:BB:.. (alt names ..) */
+/*
+ * Takes what stands behind the name: (SHA256) AA:BB:.. (alt names ..).  A
+ * second request can only be forged, by a newline in an extension.
+ */
 static int
 list_request(struct listing *l, const char *p)
 {
 	size_t n;
 
+	if (l->pending)
+		return complainx("the CA printed two requests: look at what "
+		    "it has with its own tools");
+	l->pending = 1;
 	p += strspn(p, "\" ");
 	if (*p == '(')
 		p += strcspn(p, " \t");
@@ -57,7 +64,7 @@ list_request(struct listing *l, const char *p)
 		return complainx("the CA printed '%s', which is no SHA-256 "
 		    "fingerprint", l->fingerprint);
 	p += n;
-	return format(l->names, sizeof l->names, "%s", p + strspn(p, " \t"));
+	return format(l->asks, sizeof l->asks, "%s", p + strspn(p, " \t"));
 }
 
 static int
@@ -74,7 +81,6 @@ list_take(struct listing *l, char state, const char *rest)
 		l->unknown = 1;
 		return 0;
 	default:
-		l->pending = 1;
 		return list_request(l, rest);
 	}
 }
@@ -85,7 +91,7 @@ list_take(struct listing *l, char state, const char *rest)
  *     + "H" (SHA256) AA:BB:.. (alt names: "DNS:a")      puppet cert list
  *
  *     Requested Certificates:                           puppetserver ca list
- *         H       (SHA256)  AA:BB:..	alt names: ["DNS:a"]
+ *         H       (SHA256)  AA:BB:..	alt names: ["DNS:a"]	..
  */
 static int
 list_line(struct listing *l, const char *certname, const char *p)
@@ -136,6 +142,7 @@ list_told(const struct listing *l)
 static int
 list_run(struct mom *m, const char *const argv[])
 {
+	char line[LINE_SIZE];
 	struct child c;
 	int rc, status;
 
@@ -205,7 +212,8 @@ static int
 mom_open(struct mom *m, const struct options *o)
 {
 	const struct setting setting[] = {
-		{ "cadir", m->cadir }, { "certname", m->certname }
+		{ "cadir", m->cadir, PATH_SIZE },
+		{ "certname", m->certname, PATH_SIZE }
 	};
 
 	memset(m, 0, sizeof *m);
@@ -214,7 +222,7 @@ mom_open(struct mom *m, const struct options *o)
 		return -1;
 	m->major = puppet_major(o);
 	if (m->major == -1 || settings_ask(o, m->major < 7 ? "master" :
-	    "server", setting, sizeof setting / sizeof setting[0]) == -1)
+	    "server", NULL, setting, sizeof setting / sizeof setting[0]) == -1)
 		return -1;
 	return ca_check(m);
 }
@@ -227,6 +235,14 @@ static int
 act(struct child *c, const char *const argv[])
 {
 	return child_start(c, argv) == -1 ? -1 : child_wait(c);
+}
+
+/* The end of a dry run: the command that would have been run. */
+static void
+dry_end(const struct mom *m, const char *const argv[], const char *next)
+{
+	child_say(argv);
+	say_next(m->o, 0, m->o->certname, next, "");
 }
 
 static const char *const *
@@ -243,8 +259,31 @@ clean_argv(const struct mom *m, const char *argv[6])
 	return argv;
 }
 
+/* What was cleaned tells what the compile master has, and needs next. */
+static void
+clean_said(const struct mom *m, int request)
+{
+	const struct options *const o = m->o;
+	const char *const h = o->certname;
+
+	if (request) {
+		say("%s: its request is removed from the CA; there was no "
+		    "certificate to revoke", h);
+		say("if 'node prepare' has made that request, in this order:");
+		say_next(o, 0, h, "node restore", "");
+		say_next(o, 0, h, "node prepare", "");
+		return;
+	}
+	say("%s: its certificate is revoked and removed from the CA; this "
+	    "cannot be undone", h);
+	say_next(o, 0, h, "node prepare", "");
+	say("if that was run before this, its request is gone, too; then "
+	    "first:");
+	say_next(o, 0, h, "node restore", "");
+}
+
 /*
- * With only a request there is nothing to revoke, and `puppetserver ca clean`
+ * With only a request there is nothing to revoke, and `puppetserver ca clean'
  * exits with 24.  Returns an exit status.
  */
 static int
@@ -261,16 +300,7 @@ clean_judge(struct mom *m, struct child *c, int status)
 	if (m->list.unknown && (status == 0 || request)) {
 		if (m->o->verbose)
 			child_show(c);
-		say("%s: %s", h, request ? "its request is removed from the "
-		    "CA; there was no certificate to revoke" : "its "
-		    "certificate is revoked and removed from the CA");
-		if (request) {
-			say("if `node prepare' was run there, and not `node "
-			    "restore' since, that was its request; then "
-			    "first:");
-			say_next(m->o, h, "node restore", "");
-		}
-		say_next(m->o, h, "node prepare", "");
+		clean_said(m, request);
 		return DONE;
 	}
 	(void)complainx("puppet did not clean %s%s", h, m->list.unknown ?
@@ -280,7 +310,7 @@ clean_judge(struct mom *m, struct child *c, int status)
 	    PART_WAY : NOT_DONE;
 }
 
-/* Returns an exit status.  Parallel `puppet cert clean` lose revocations. */
+/* Returns an exit status. */
 static int
 clean(struct mom *m)
 {
@@ -289,19 +319,18 @@ clean(struct mom *m)
 	struct child c;
 	int rc;
 
-	busy("asking the CA what it has of %s", h);
+	busy("asking the CA about %s", h);
 	if (list(m) == -1)
 		return NOT_DONE;
 	if (m->list.unknown) {
-		(void)complainx("the CA has nothing of %s: it was cleaned "
+		(void)complainx("the CA knows no %s: it was cleaned "
 		    "before, or is misspelt", h);
-		say("if it was cleaned before:");
-		say_next(m->o, h, "node prepare", "");
+		tell(m->o, "if it was cleaned before:");
+		say_next(m->o, 0, h, "node prepare", "");
 		return NOT_DONE;
 	}
 	if (m->o->dry) {
-		child_say(clean_argv(m, argv));
-		say_next(m->o, h, "node prepare", "");
+		dry_end(m, clean_argv(m, argv), "node prepare");
 		return DONE;
 	}
 	busy("cleaning %s", h);
@@ -313,29 +342,33 @@ clean(struct mom *m)
 	return rc;
 }
 
+/*
+ * Parallel `puppet cert clean' lose revocations: each takes its turn, but a
+ * dry run, which only asks.
+ */
 int
 mom_clean(const struct options *o)
 {
 	char name[NAME_SIZE];
 	struct lock lock;
+	struct mom m;
 	int at, rc;
 
-	if (mom_open(&mom, o) == -1)
+	if (mom_open(&m, o) == -1)
 		return NOT_DONE;
-	if (strcmp(mom.certname, o->certname) == 0) {
+	if (strcmp(m.certname, o->certname) == 0) {
 		(void)complainx("%s is the MoM itself: its certificate is not "
 		    "for cmregen to revoke", o->certname);
 		return NOT_DONE;
 	}
-	at = path_open(mom.cadir, name);
+	if (o->dry)
+		return clean(&m);
+	at = path_open(m.cadir, name);
 	if (at == -1)
 		return NOT_DONE;
 	rc = NOT_DONE;
-	if (o->dry)
-		rc = lock_ask(at, ".cmregen.lock") == -1 ? NOT_DONE :
-		    clean(&mom);
-	else if (lock_wait(&lock, at, ".cmregen.lock") == 0) {
-		rc = clean(&mom);
+	if (lock_wait(&lock, at, ".cmregen.lock") == 0) {
+		rc = clean(&m);
 		lock_drop(&lock);
 	}
 	(void)close(at);		/* only read */
@@ -355,10 +388,24 @@ signed_explain(const struct mom *m)
 	(void)complainx("the CA has a certificate of %s and no request: "
 	    "nothing to sign", h);
 	(void)format(rest, sizeof rest, " %s", h);
-	say("if it is the new one, signed before or by itself (autosigning):");
-	say_next(m->o, h, "node finish", "");
-	say("if it is the old one, since `mom clean' was not run:");
-	say_next(m->o, "the MoM", "mom clean", rest);
+	tell(m->o, "if it is the new one, signed before or by itself "
+	    "(autosigning):");
+	say_next(m->o, 0, h, "node finish", "");
+	tell(m->o, "if it is the old one, since 'mom clean' was not run:");
+	say_next(m->o, 1, "the MoM", "mom clean", rest);
+}
+
+static void
+missing_explain(const struct mom *m)
+{
+	const char *const h = m->o->certname;
+
+	(void)complainx("the CA has no request of %s: is the name right?  "
+	    "(-w waits for one)", h);
+	tell(m->o, "if 'node prepare' was not run there:");
+	say_next(m->o, 0, h, "node prepare", "");
+	tell(m->o, "if it was, its request was removed here since; first:");
+	say_next(m->o, 0, h, "node restore", "");
 }
 
 /* Waits until the CA has a request.  Returns 0, or -1. */
@@ -368,7 +415,7 @@ request_wait(struct mom *m)
 	const char *const h = m->o->certname;
 	long since;
 
-	busy("asking the CA what it has of %s", h);
+	busy("asking the CA about %s", h);
 	for (since = seconds(); ; nap(POLL)) {
 		if (list(m) == -1)
 			return -1;
@@ -380,14 +427,54 @@ request_wait(struct mom *m)
 		}
 		if (interrupted())
 			return complainx("interrupted; nothing was signed");
-		if (seconds() - since >= m->o->wait)
-			return complainx("the CA has no request of %s: is the "
-			    "name right?  Run `cmregen node prepare' there, "
-			    "or wait for it with -w; if that has printed a "
-			    "fingerprint before, its request was removed "
-			    "here: run `cmregen node restore' there first", h);
+		if (seconds() - since >= m->o->wait) {
+			missing_explain(m);
+			return -1;
+		}
 		busy("waiting for the request of %s", h);
 	}
+}
+
+/*
+ * The request as the CA prints it, but that what a tab parts is a line of its
+ * own; all of it, however long it is.
+ */
+static void
+request_show(const struct mom *m)
+{
+	const char *p;
+	int n;
+
+	tell(m->o, "request of %s, SHA-256 fingerprint:", m->o->certname);
+	tell(m->o, "    %s", m->list.fingerprint);
+	if (strstr(m->list.asks, "alt names: ") == NULL)
+		tell(m->o, "    no alternative names");
+	for (p = m->list.asks; *p != '\0'; p += n + (p[n] == '\t')) {
+		n = (int)strcspn(p, "\t");
+		if (n > SHOWN)
+			n = SHOWN;
+		if (n > 0)
+			tell(m->o, "    %.*s", n, p);
+	}
+}
+
+/* Whether it is the one of -f, if that was given. */
+static int
+request_match(const struct mom *m)
+{
+	const char *const h = m->o->certname;
+	char rest[NAME_SIZE + 2];
+
+	if (m->o->fingerprint == NULL ||
+	    fingerprint_match(m->o->fingerprint, m->list.fingerprint))
+		return 0;
+	(void)complainx("this is not the request that -f names, and was not "
+	    "signed: compare it with what 'node prepare' printed on %s", h);
+	(void)format(rest, sizeof rest, " %s", h);
+	tell(m->o, "if they differ, this request is old or somebody else's; "
+	    "to remove it:");
+	say_next(m->o, 1, "the MoM", "mom clean", rest);
+	return -1;
 }
 
 static const char *const *
@@ -412,30 +499,46 @@ sign_argv(const struct mom *m, const char *argv[7])
 }
 
 /*
- * The one refusal that a person can do something about.  From 8 on puppet
- * keeps the reason to itself.
+ * The one refusal that a person can do something about, from 6 on; below,
+ * puppet itself names the option.  From 8 on it keeps the reason to itself,
+ * and in any version it names one setting at a time.
  */
 static void
 sign_explain(const struct mom *m, struct child *c)
 {
-	int named, unsaid;
+	char line[LINE_SIZE];
+	int names, extensions, refused, unsaid;
 
-	named = unsaid = 0;
+	names = strstr(m->list.asks, "alt names: ") != NULL;
+	extensions = strstr(m->list.asks, "authorization extension") != NULL;
+	refused = unsaid = 0;
 	child_rewind(c);
 	while (child_line(c, line, sizeof line) == 1) {
-		if (strstr(line, "subject alternative names") != NULL)
-			named = 1;
-		if (strstr(line, "Error encountered when attempting to sign")
-		    != NULL)
-			unsaid = m->list.names[0] != '\0';
+		refused |= strstr(line, "disallowed") != NULL;
+		unsaid |= strstr(line, "Error encountered when attempting to "
+		    "sign") != NULL;
+		names |= strstr(line, "subject alternative name") != NULL;
+		extensions |= strstr(line, "authorization extension") != NULL;
 	}
-	if (unsaid)
-		note("why, only the log of puppetserver says; most likely "
-		    "alternative names are not allowed:");
-	if (named || unsaid)
-		note("set allow-subject-alt-names: true in the section "
-		    "certificate-authority of puppetserver's ca.conf, restart "
-		    "the server, then run this again");
+	if (!(refused || unsaid) || !(names || extensions))
+		return;
+	if (m->major < 6) {
+		if (extensions)
+			note("if %s may have these extensions, type: %s cert "
+			    "--allow-dns-alt-names --allow-authorization-"
+			    "extensions sign %s", m->o->certname,
+			    m->o->puppet, m->o->certname);
+		return;
+	}
+	if (unsaid && !refused)
+		note("the reason is in the log of puppetserver; most likely:");
+	if (names)
+		note("alternative names need allow-subject-alt-names: true");
+	if (extensions)
+		note("extensions such as pp_auth_role need "
+		    "allow-authorization-extensions: true");
+	note("set that in the section certificate-authority of puppetserver's "
+	    "ca.conf, restart the server, then run this again");
 }
 
 static int
@@ -452,48 +555,37 @@ sign_judge(struct mom *m, struct child *c, int status)
 		if (status != 0 || m->o->verbose)
 			child_show(c);
 		say("%s: its request is signed", h);
-		say_next(m->o, h, "node finish", "");
+		say_next(m->o, 0, h, "node finish", "");
 		return DONE;
 	}
 	(void)complainx("puppet did not sign the request of %s", h);
-	sign_explain(m, c);
 	child_show(c);
+	sign_explain(m, c);
 	return m->list.pending ? NOT_DONE : PART_WAY;
 }
 
 int
 mom_sign(const struct options *o)
 {
-	struct mom *const m = &mom;
 	const char *argv[7];
 	struct child c;
+	struct mom m;
 	int rc;
 
-	if (mom_open(m, o) == -1 || request_wait(m) == -1)
+	if (mom_open(&m, o) == -1 || request_wait(&m) == -1)
 		return NOT_DONE;
-	say("request of %s, SHA-256 fingerprint:", o->certname);
-	say("    %s", m->list.fingerprint);
-	say("    %s", m->list.names[0] == '\0' ? "no alternative names" :
-	    m->list.names);
-	if (o->fingerprint != NULL &&
-	    !fingerprint_match(o->fingerprint, m->list.fingerprint)) {
-		(void)complainx("this is not the request that -f names, and "
-		    "was not signed: compare -f with what `node prepare' "
-		    "printed on %s; only if that is another than this, it is "
-		    "a foreign or old request, which goes away by `cmregen "
-		    "mom clean %s'", o->certname, o->certname);
+	request_show(&m);
+	if (request_match(&m) == -1)
 		return NOT_DONE;
-	}
 	if (o->dry) {
-		child_say(sign_argv(m, argv));
-		say_next(o, o->certname, "node finish", "");
+		dry_end(&m, sign_argv(&m, argv), "node finish");
 		return DONE;
 	}
 	busy("signing the request of %s", o->certname);
-	if (act(&c, sign_argv(m, argv)) == -1 && c.out == -1)
+	if (act(&c, sign_argv(&m, argv)) == -1 && c.out == -1)
 		rc = NOT_DONE;
 	else
-		rc = sign_judge(m, &c, child_status(&c));
+		rc = sign_judge(&m, &c, child_status(&c));
 	child_close(&c);
 	return rc;
 }

@@ -1,52 +1,46 @@
 /*
- * node.c: what is done on the compile master: node prepare and node finish,
- * steps 3-8 and 11-12 of the documented procedure, and node restore, the way
- * back.  Read the tables of steps first, in prepare, late_finish and restore;
- * the rest is what they are made of.
+ * node.c: what is done on the compile master: node prepare, finish, restore
+ * and status.
  *
- * A directory gets its meaning by a rename, so that the names tell what a
- * command that broke off has done.  Beside the ssldir, which is ssl here:
+ * One idea: stage, then exchange.  prepare has Puppet make the new key and
+ * request in a directory of their own, beside the ssl that serves.  finish
+ * fetches the certificate into it, then does all that interrupts in one
+ * moment.  restore takes back what is under way; where nothing is, it
+ * exchanges ssl for a copy of the backup.
  *
- *     ssl.cmregen-old    ssl, set aside by prepare, or finish after prepare -l
- *     ssl.cmregen-next   the new key and request of prepare -l, not in use yet
- *     ssl.cmregen-state  puppet's own, while it works on next
- *     ssl.cmregen-new    a copy of the backup, which restore puts in its place
- *     ssl.cmregen-bad    ssl, set aside by restore
- *     ssl.cmregen-del    what is being removed, or goes when all is done
- *     .cmregen.lock      held while a node command runs; its lines tell a run
- *                        after a crash which services ran before it
+ * Beside the ssldir, which is ssl here, there is one name of ours while
+ * something is under way, the work directory ssl.cmregen.  In it:
  *
- * and beside the backup, ssl_bak or -b:
+ *     journal  held while a node command runs; its lines tell how far we got
+ *     next     what becomes ssl: new key, request, certificate; or a copy of
+ *              the backup
+ *     old      ssl as it was, from the exchange until all is proved
  *
- *     ssl_bak.cmregen-part  a copy that is not finished, never trusted
- *     ssl_bak.cmregen-del   a backup that a newer one has replaced
+ * Everything else there is rubbish: make.N, in which next is made before it
+ * gets its name; state.N, puppet's state directory below 6; gone.N, what is
+ * being removed.  Beside the backup: ssl_bak.cmregen-part, a copy that is not
+ * finished; ssl_bak.cmregen-gone, a backup that a newer one replaces.
  *
- * A step has an act, an undo, and a show that prints for -n what act does.
- * The acts are called in order.  Where one fails, or a signal asks us to stop,
- * every undo is called, the last first, also of a step that an earlier run has
- * done, or none: an undo looks at what is there.  Then all is as it was, and
- * the status 1.  The last step cleans up; where that fails the status is 3.
+ * Each command first decides where we are (state_of), then does what the table
+ * cell[] near the end has for that state.  What changes something prints,
+ * under -n, the command to type instead, so that a dry run takes the same way
+ * through the functions.
  *
- * Run again, a command goes on where it broke off: begin decides it for
- * prepare, late_begin for finish after prepare -l, restore_source and restored
- * for restore.  Whether ssl has still the key of the backup, or another one,
- * tells whether it is to be replaced or has been.
- *
- * A set of services is an int, with a bit for each of service_name.  What
- * puppet reports tells whether one runs, never an exit status.
+ * A set of services is an int, with a bit for each of service_name.
  */
+#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmregen.h"
-
-#define LOCK ".cmregen.lock"
 
 enum {
 	SERVICES = 5,
@@ -55,11 +49,12 @@ enum {
 	SERVERS = 1 << 1 | 1 << 2,
 	OTHERS = 1 << 3 | 1 << 4,
 	TICK = 100,			/* milliseconds between two looks */
-	RETRY = 5000,			/* between two agent runs */
-	MOMENT = 3000,			/* one that dies at once is dead */
-	PREPARE_WAIT = 120,		/* seconds, where -w is not given */
-	FINISH_WAIT = 300,
-	JUDGED = 2			/* seconds from fetched to judged */
+	RETRY = 2000,			/* between two questions to the MoM */
+	MOMENT = 3,			/* seconds: one that dies at once is dead */
+	WAIT = 300,			/* seconds, where -w is not given */
+	SSL_COMMAND = 6,		/* from this Puppet on: `puppet ssl' */
+	TRIES = 100,			/* against those who come and go */
+	VALUE_SIZE = 32768		/* of a setting that lists names */
 };
 
 static const char *const service_name[SERVICES] = {
@@ -67,89 +62,557 @@ static const char *const service_name[SERVICES] = {
 	"pxp-agent"
 };
 
-/*
- * What is neither copied nor compared: a file that each agent run makes and
- * removes.  The second list is for one comparison, whether all else is equal.
- */
-static const char *const volatile_name[] = { "ssl.lock", NULL };
-static const char *const crl_name[] = { "ssl.lock", "crl.pem", NULL };
+/* Each agent run makes it in ssl, and removes it. */
+static const char ssl_lock_name[] = "ssl.lock";
+
+/* The directories that we move, each a name in an open directory. */
+enum { SSL, WORK, NEXT, OLD, BACKUP, PART, GONE, PLACES };
+
+struct place {
+	int at;				/* the directory; -1: it is not there */
+	char name[NAME_SIZE];
+	char path[PATH_SIZE];		/* for messages */
+};
+
+/* The files of an ssl, each a path below it. */
+enum { KEY, CERT, CA, CRL, REQUEST, FILES };
+
+static const char *const file_setting[FILES] = {
+	"hostprivkey", "hostcert", "localcacert", "hostcrl", "requestdir"
+};
+
+struct told {				/* by puppet: its settings */
+	char certname[PATH_SIZE], ca_server[PATH_SIZE], cadir[PATH_SIZE];
+	char client_datadir[PATH_SIZE], dns_alt_names[VALUE_SIZE];
+	char run_lock[PATH_SIZE], ssl_lock[PATH_SIZE], disabled[PATH_SIZE];
+};
 
 struct service {
 	struct child child;		/* the call that is under way */
 	const char *argv[7];
-	int called;			/* there is such a call */
 	int running, enabled;		/* as puppet last reported */
-	int changed;			/* and that it changed this */
 };
 
-enum begin {			/* where prepare begins: */
-	COPY,			/* with the backup */
-	STOP,			/* it is there: with stopping the services */
-	EMPTY,			/* ssl is aside already */
-	START,			/* and puppet may have made another */
-	DISCARD,		/* which is of no use */
-	REFUSE			/* nowhere: a person has to look */
+struct journal {
+	struct lock lock;		/* not held under -n, and by status */
+	int known;			/* its lines were read */
+	char text[TEXT_SIZE];		/* its lines; under -n those to come */
 };
 
 struct node {
 	const struct options *o;
-	long wait;			/* seconds */
-	/* settings */
-	char certname[PATH_SIZE], ssldir[PATH_SIZE], requestdir[PATH_SIZE];
-	char hostcert[PATH_SIZE], hostprivkey[PATH_SIZE], cadir[PATH_SIZE];
-	char client_datadir[PATH_SIZE], ca_server[PATH_SIZE];
-	char run_lock[PATH_SIZE], ssl_lock[PATH_SIZE], disabled[PATH_SIZE];
-	/* names below the ssldir */
-	const char *key, *cert;
-	char request[PATH_SIZE];
-	/* the directory of the ssldir, and names in it */
-	int at;
-	char ssl[NAME_SIZE], old[NAME_SIZE], del[NAME_SIZE], new[NAME_SIZE];
-	char bad[NAME_SIZE], next[NAME_SIZE], state[NAME_SIZE];
-	/* the directory of the backup, and names in it */
-	int bat;
-	char path[PATH_SIZE], copy[NAME_SIZE], part[NAME_SIZE];
-	char stale[NAME_SIZE];
-	struct lock lock;
+	int major;			/* Puppet's version */
+	struct told told;
+	char file[FILES][PATH_SIZE];
+	struct place place[PLACES];
+	struct journal journal;
 	struct service service[SERVICES];
-	/* sets of services */
-	int known;			/* whether they ran is on record */
-	int ran;			/* and they did: undo starts them */
-	int lost;			/* their answer to a stop is unknown */
-	int started;			/* undo stops them */
-	int late;			/* they may fail to start, for now */
-	int down;			/* they did */
-	int dead;			/* undo could not start them */
-	int resumed;			/* a run before this one broke off */
-	int exchanging;			/* and it was a finish after -l */
-	int giving_up;			/* or a restore of that */
-	enum begin begin;
-	int made;			/* the backup is of this run */
-	int replace;			/* one that is there may be replaced */
-	const char *aside;		/* where the original ssl goes */
-	int away;			/* it is there */
-	const char *fresh;		/* what takes its place, or NULL */
-	int swapped;			/* it has */
-	int served;			/* services were told of it */
-	int unclean;			/* mom clean has to come first */
-	int absent;			/* there was no ssl */
-	const char *unfit;		/* why nobody can use this ssl */
-	int signed_already;		/* autosigning */
-	char fingerprint[FINGERPRINT_SIZE];
-};
-
-struct step {
-	int (*act)(struct node *);
-	int (*undo)(struct node *);	/* safe also where act did nothing */
-	void (*show)(struct node *);
 };
 
 static struct node node;
-static char text[TEXT_SIZE], other[TEXT_SIZE], line[LINE_SIZE];
+
+/*
+ * Where we are: the table of states.
+ */
+
+enum state {
+	IDLE, STAGED, EXCHANGING, EXCHANGED, UNPROVEN, RESTORING, RESTORED,
+	GOING_BACK, ALL_DONE, FOREIGN, STATES
+};
+
+enum { NO, YES, ANY };
+
+static const struct {
+	enum state state;
+	const char *last;		/* line of the journal begins so */
+	int next, old;			/* they are there */
+} table[] = {
+	{ IDLE, "", ANY, NO },
+	{ STAGED, "staged", YES, NO },
+	{ EXCHANGING, "finish", YES, ANY },
+	{ EXCHANGED, "finish", NO, ANY },
+	{ UNPROVEN, "run", NO, ANY },
+	{ RESTORING, "restore", YES, ANY },
+	{ RESTORED, "restore", NO, ANY },
+	{ GOING_BACK, "back", ANY, ANY },
+	{ ALL_DONE, "done", ANY, ANY }
+};
+
+/* Whether the first word of a line is this one; of no line it is "". */
+static int
+line_is(const char *line, const char *word)
+{
+	size_t n;
+
+	n = strcspn(line, " \n");
+	return n == strlen(word) && strncmp(line, word, n) == 0 &&
+	    (n > 0 || *line == '\0');
+}
+
+/* The last line with that first word, or NULL. */
+static const char *
+line_find(const char *text, const char *word)
+{
+	const char *p, *found;
+
+	found = NULL;
+	for (p = text; *p != '\0'; p += strcspn(p, "\n") + 1)
+		if (line_is(p, word))
+			found = p;
+	return found;
+}
+
+/* The last line that tells how far we got; where there is none, "". */
+static const char *
+line_last(const char *text)
+{
+	const char *p, *last;
+
+	last = "";
+	for (p = text; *p != '\0'; p += strcspn(p, "\n") + 1)
+		if (!line_is(p, "backup"))
+			last = p;
+	return last;
+}
+
+static enum state
+state_of(const char *text, int next, int old)
+{
+	const char *last;
+	size_t i;
+
+	last = line_last(text);
+	for (i = 0; i < sizeof table / sizeof table[0]; i++)
+		if (line_is(last, table[i].last) &&
+		    (table[i].next == ANY || table[i].next == next) &&
+		    (table[i].old == ANY || table[i].old == old))
+			return table[i].state;
+	return FOREIGN;
+}
+
+/*
+ * Places and files.
+ */
+
+/*
+ * A path as a runbook has it, one word for the shell.  Four of them can be in
+ * use.
+ */
+static const char *
+word(const char *path)
+{
+	static char words[4][4 * PATH_SIZE + 3];
+	static size_t last;
+
+	last = (last + 1) % 4;
+	return quote(words[last], sizeof words[last], path);
+}
+
+/* Names a directory: what is in front of its path, and what its name is. */
+static int
+place_set(struct place *p, int at, const char *path, const char *tail)
+{
+	const char *name;
+	size_t len;
+
+	p->at = at;
+	for (len = strlen(path); len > 1 && path[len - 1] == '/'; )
+		len--;
+	if (format(p->path, sizeof p->path, "%.*s%s", (int)len, path, tail) ==
+	    -1)
+		return complainx("%s%s: too long", path, tail);
+	name = strrchr(p->path, '/');
+	if (name == NULL || format(p->name, sizeof p->name, "%s", name + 1) ==
+	    -1)
+		return complainx("%s: the name is too long", p->path);
+	return 0;
+}
+
+/* What is in a place, as a path below the directory that holds it. */
+static const char *
+in(const struct place *p, const char *file)
+{
+	static char path[2][NAME_SIZE + PATH_SIZE];
+	static size_t last;
+
+	last = (last + 1) % 2;
+	(void)format(path[last], sizeof path[last], "%s/%s", p->name, file);
+	return path[last];			/* both are shorter */
+}
+
+/* Whether it is there: 1, 0, or -1. */
+static int
+place_there(const struct place *p)
+{
+	return p->at == -1 ? 0 : name_exists(p->at, p->name);
+}
+
+static int
+there(const struct node *n, int which)
+{
+	return place_there(&n->place[which]);
+}
+
+/*
+ * A free name of that sort in the work directory, with a number above all that
+ * are there: into those a child of a killed run may still write.
+ */
+static int
+place_free(const struct node *n, const char *sort, struct place *p)
+{
+	char tail[NAME_SIZE];
+	int i, rc;
+
+	rc = 0;
+	for (i = TRIES; i >= 0 && rc == 0; i--) {
+		(void)format(tail, sizeof tail, "/%s.%d", sort, i);
+		if (place_set(p, n->place[NEXT].at, n->place[WORK].path,
+		    tail) == -1)
+			return -1;
+		rc = i > 0 ? place_there(p) : 1;
+	}
+	if (rc == -1)
+		return -1;
+	if (i + 1 == TRIES)
+		return complainx("%s is full of what could not be removed: "
+		    "look at it, and remove %s.*", n->place[WORK].path, sort);
+	(void)format(tail, sizeof tail, "/%s.%d", sort, i + 2);
+	return place_set(p, n->place[NEXT].at, n->place[WORK].path, tail);
+}
+
+static int
+place_move(const struct node *n, const struct place *from,
+    const struct place *to)
+{
+	if (!n->o->dry)
+		return name_move(from->at, from->name, to->at, to->name);
+	say("mv %s %s", word(from->path), word(to->path));
+	return 0;
+}
+
+static int
+move(const struct node *n, int from, int to)
+{
+	return place_move(n, &n->place[from], &n->place[to]);
+}
+
+/* What cannot be removed stops nobody. */
+static void
+rubbish(const struct node *n, const struct place *p)
+{
+	if (n->o->dry) {
+		if (place_there(p) == 1)
+			say("rm -rf %s", word(p->path));
+	} else if (tree_remove(p->at, p->name) == -1)
+		note("that is left over, may hold a key, and stops nothing; "
+		    "to remove it: rm -rf %s", word(p->path));
+}
+
+/*
+ * Makes rubbish of something by a rename, so that nothing half removed is ever
+ * taken for more; rubbish_remove does the rest.
+ */
+static int
+discard(const struct node *n, int which)
+{
+	const struct place *const p = &n->place[which];
+	struct place gone;
+	int rc;
+
+	rc = place_there(p);
+	if (rc == 1 && n->o->dry)
+		rubbish(n, p);
+	if (rc != 1 || n->o->dry)
+		return rc == -1 ? -1 : 0;
+	return place_free(n, "gone", &gone) == -1 ? -1 :
+	    place_move(n, p, &gone);
+}
+
+/*
+ * Leaves the certname out of the alternative names: a CA adds it where there
+ * are no others, so that it tells nothing.
+ */
+static void
+certname_drop(const struct node *n, char *names)
+{
+	char line[NAME_SIZE + 8], *p, *next;
+
+	(void)format(line, sizeof line, "DNS:%s\n", n->told.certname);
+	for (p = names; *p != '\0'; p = next) {
+		next = p + strcspn(p, "\n") + 1;
+		if (strncmp(p, line, strlen(line)) == 0) {
+			memmove(p, next, strlen(next) + 1);
+			next = p;
+		}
+	}
+}
+
+/* Reads a key, request or certificate: 1; 0 where there is none; or -1. */
+static int
+load(const struct node *n, const struct place *p, int file,
+    enum pem_kind kind, struct pem *pem)
+{
+	int rc;
+
+	memset(pem, 0, sizeof *pem);
+	if (p->at == -1 || n->file[file][0] == '\0')
+		return 0;
+	rc = pem_load(pem, p->at, in(p, n->file[file]), kind);
+	certname_drop(n, pem->names);
+	return rc;
+}
+
+/*
+ * Whether key and certificate in a directory belong together: 1; 0, also where
+ * one is missing; or -1.  Of a key that is neither RSA nor EC that cannot be
+ * told, and is believed.
+ */
+static int
+pair_fits(const struct node *n, const struct place *p)
+{
+	struct pem key, cert;
+	int rc, other;
+
+	rc = load(n, p, KEY, PEM_KEY, &key);
+	other = load(n, p, CERT, PEM_CERTIFICATE, &cert);
+	if (rc == -1 || other == -1)
+		return -1;
+	return rc == 1 && other == 1 && pem_pair(&key, &cert) != 0;
+}
+
+/* What messages say of the certificate in a directory. */
+static const char *
+serial(const struct node *n, const struct place *p)
+{
+	static char text[2][SERIAL_SIZE + TIME_SIZE + 32];
+	static size_t last;
+	struct pem pem;
+
+	last = (last + 1) % 2;
+	if (load(n, p, CERT, PEM_CERTIFICATE, &pem) != 1)
+		return "no certificate";
+	if (pem.odd)
+		return "a certificate that cannot be read";
+	(void)format(text[last], sizeof text[last],
+	    "serial number %s, valid until %s", pem.serial, pem.end);
+	return text[last];
+}
+
+/*
+ * Calls the function for each name in an open directory.  Returns the first
+ * that was not 0, or -1.
+ */
+static int
+names_each(const struct node *n, int at,
+    int (*visit)(const struct node *, int, const char *))
+{
+	const struct dirent *e;
+	DIR *d;
+	int fd, rc;
+
+	fd = dir_open(at, ".");
+	d = fd == -1 ? NULL : fdopendir(fd);
+	if (d == NULL) {
+		rc = complain("read a directory");
+		if (fd != -1)
+			(void)close(fd);	/* only read */
+		return rc;
+	}
+	rc = 0;
+	do {
+		errno = 0;
+		e = readdir(d);
+		if (e == NULL && errno != 0)
+			rc = complain("read a directory");
+		else if (e != NULL && strcmp(e->d_name, ".") != 0 &&
+		    strcmp(e->d_name, "..") != 0)
+			rc = visit(n, at, e->d_name);
+	} while (e != NULL && rc == 0);
+	(void)closedir(d);		/* only read */
+	return rc;
+}
+
+/*
+ * The journal.
+ */
+
+/*
+ * Cuts a line off that could not be written.  Where that fails, too, it counts
+ * as written: whether the next command finds it or not, what stands must fit.
+ */
+static int
+journal_back(struct node *n, size_t keep)
+{
+	if (lock_cut(&n->journal.lock, keep) == 0)
+		n->journal.text[keep] = '\0';
+	return -1;
+}
+
+/* Adds a line; it is on disk before anything is built on it. */
+static int
+journal_add(struct node *n, const char *first, const char *rest)
+{
+	char *const end = strchr(n->journal.text, '\0');
+	char line[PATH_SIZE + NAME_SIZE];
+
+	if (format(line, sizeof line, "%s%s%s", first, rest[0] == '\0' ? "" :
+	    " ", rest) == -1 || format(end, sizeof n->journal.text -
+	    (size_t)(end - n->journal.text), "%s\n", line) == -1) {
+		*end = '\0';
+		return complainx("the journal is full: %s", line);
+	}
+	if (!n->o->dry)
+		return lock_add(&n->journal.lock, line) == 0 ? 0 :
+		    journal_back(n, (size_t)(end - n->journal.text));
+	say("(umask 77; printf '%%s\\n' %s >>%s/journal)", word(line),
+	    word(n->place[WORK].path));
+	return 0;
+}
+
+/* Cuts off the last line. */
+static int
+journal_cut(struct node *n)
+{
+	size_t keep;
+
+	keep = (size_t)(line_last(n->journal.text) - n->journal.text);
+	if (!n->o->dry && lock_cut(&n->journal.lock, keep) == -1)
+		return -1;
+	n->journal.text[keep] = '\0';
+	return 0;
+}
+
+/* The services that a finish or restore line names. */
+static int
+journal_set(const struct node *n)
+{
+	const char *p, *restore;
+	size_t len;
+	int i, set;
+
+	p = line_find(n->journal.text, "finish");
+	restore = line_find(n->journal.text, "restore");
+	if (restore != NULL)
+		p = restore;
+	set = 0;
+	while (p != NULL && *p != '\n') {
+		len = strcspn(p, " \n");
+		for (i = 0; i < SERVICES; i++)
+			if (len == strlen(service_name[i]) &&
+			    strncmp(p, service_name[i], len) == 0)
+				set |= 1 << i;
+		p += len;
+		p += *p == ' ';
+	}
+	return set;
+}
+
+/* Where we are now, in *state.  Returns 0, or -1. */
+static int
+state_look(const struct node *n, enum state *state)
+{
+	int next, old;
+
+	next = there(n, NEXT);
+	old = there(n, OLD);
+	if (next == -1 || old == -1)
+		return -1;
+	*state = state_of(n->journal.text, next, old);
+	return 0;
+}
+
+/*
+ * What stands.
+ */
+
+/* What is there, by the serial number of its certificate. */
+static void
+places_show(const struct node *n)
+{
+	static const char *const what[PLACES] = {
+		"in use", NULL, "what becomes ssl", "ssl as it was",
+		"the backup", NULL, NULL
+	};
+	int i;
+
+	for (i = 0; i < PLACES; i++)
+		if (what[i] != NULL && there(n, i) == 1)
+			note("    %s (%s): %s", n->place[i].path, what[i],
+			    serial(n, &n->place[i]));
+}
+
+/* The command that goes on, from where we are. */
+static void
+next_show(const struct node *n)
+{
+	const char *const last = line_last(n->journal.text);
+	const int finish = line_is(last, "staged") ||
+	    line_is(last, "finish") || line_is(last, "run");
+
+	if (line_is(last, "done"))
+		tell(n->o, "any node command but status removes what is left");
+	else if (last[0] != '\0')
+		say_next(n->o, 1, n->told.certname, finish ? "node finish" :
+		    "node restore", "");
+	if (finish)
+		say_next(n->o, 1, "the same host, to go back", "node restore",
+		    "");
+}
+
+/* The end of a command that has not come to its end. */
+static int
+stands(const struct node *n)
+{
+	(void)complainx("stopped part way; what stands now:");
+	places_show(n);
+	note("mend what is said above, then go on%s", n->o->accept ? "" :
+	    " (with -a past what cannot be mended)");
+	next_show(n);
+	return PART_WAY;
+}
+
+/* What cmregen cannot have left. */
+static int
+foreign(struct node *n)
+{
+	const char *last;
+
+	last = line_last(n->journal.text);
+	(void)complainx("%s is not as cmregen leaves it (the last line of its "
+	    "journal is '%.*s'); what is there:", n->place[WORK].path,
+	    (int)strcspn(last, "\n"), last);
+	places_show(n);
+	note("decide by the serial numbers which is to be in use (the MoM "
+	    "lists the valid one); then:");
+	if (there(n, OLD) == 1) {
+		note("    mv %s %s.set-aside", word(n->place[SSL].path),
+		    word(n->place[SSL].path));
+		note("    mv %s %s", word(n->place[OLD].path),
+		    word(n->place[SSL].path));
+	}
+	note("    mv %s %s.set-aside", word(n->place[WORK].path),
+	    word(n->place[WORK].path));
+	return NOT_DONE;
+}
 
 /*
  * Services.
  */
+
+static const char *
+service_names(int set)
+{
+	static char names[NAME_SIZE];
+	int i;
+
+	names[0] = '\0';
+	for (i = 0; i < SERVICES; i++)
+		if (set & 1 << i)
+			(void)format(names + strlen(names), sizeof names -
+			    strlen(names), "%s%s", names[0] == '\0' ? "" : " ",
+			    service_name[i]);
+	return names;
+}
 
 static const char *
 value_of(const char *p, const char *name)
@@ -162,17 +625,12 @@ value_of(const char *p, const char *name)
 	return strncmp(p, "=> '", 4) == 0 ? p + 4 : NULL;
 }
 
-/*
- * Takes one line of `puppet resource service`: the block tells the state, the
- * notice before it what has changed.  Returns 1 where it told the state.
- */
+/* Takes one line of `puppet resource service': 1 where it told the state. */
 static int
 service_line(struct service *s, const char *p)
 {
 	const char *value;
 
-	if (strstr(p, "/ensure: ensure changed '") != NULL)
-		s->changed = 1;
 	value = value_of(p, "enable");
 	if (value != NULL)
 		s->enabled = strncmp(value, "true'", 5) == 0;
@@ -183,204 +641,153 @@ service_line(struct service *s, const char *p)
 	return 1;
 }
 
+/* What has ended has answered.  Returns 0, or -1 where it is not as wanted. */
 static int
-service_call(struct node *n, int i, const char *ensure)
+service_take(struct node *n, int i, const char *ensure)
 {
 	struct service *const s = &n->service[i];
+	char line[LINE_SIZE];
+	int rc, told, wanted;
 
-	s->argv[0] = n->o->puppet;
-	s->argv[1] = "resource";
-	s->argv[2] = "service";
-	s->argv[3] = service_name[i];
-	s->argv[4] = "--color=false";
-	s->argv[5] = ensure;
-	s->argv[6] = NULL;
-	s->called = 1;
-	return child_start(&s->child, s->argv);
-}
-
-/* Reads what a call has answered.  Returns 0, or -1 where it is no answer. */
-static int
-service_read(struct node *n, int i)
-{
-	struct service *const s = &n->service[i];
-	int rc, told;
-
-	told = 0;
-	s->changed = s->enabled = s->running = 0;
+	told = s->enabled = s->running = 0;
 	while ((rc = child_line(&s->child, line, sizeof line)) == 1)
 		told |= service_line(s, line);
-	if (rc == 0 && (!told || child_status(&s->child) != 0)) {
+	wanted = ensure == NULL ? s->running :
+	    strcmp(ensure, "ensure=running") == 0;
+	if (rc == 0 && (!told || child_status(&s->child) != 0))
 		rc = complainx("puppet did not tell the state of the service "
 		    "%s", service_name[i]);
+	else if (rc == 0 && s->running != wanted)
+		rc = complainx("the service %s did not %s", service_name[i],
+		    s->running ? "stop" : "start");
+	if (rc == -1 || n->o->verbose)
 		child_show(&s->child);
-	} else if (n->o->verbose)
-		child_show(&s->child);
+	child_close(&s->child);
 	return rc;
 }
 
 /*
- * The answer to a stop is on disk before anything is built on it.  Of a
- * service that is down after a run that broke off, or whose answer was lost,
- * nobody knows who stopped it.
+ * Has the state of these services asked (NULL) or changed, all at the same
+ * time, and waits for the answers, whatever happens.  Returns those that did
+ * not answer, or are not as they should be: what puppet reports tells that,
+ * never an exit status.
  */
 static int
-service_record(struct node *n, int i, int bad)
+services(struct node *n, int set, const char *ensure)
 {
-	const int bit = 1 << i, stopped = n->service[i].changed;
-	char record[NAME_SIZE];
-
-	if (bad)
-		n->lost |= bit;
-	if (stopped ? n->known & n->ran & bit : n->resumed ||
-	    ((n->known | n->lost) & bit))
-		return 0;
-	n->known |= bit;
-	if (stopped)
-		n->ran |= bit;
-	(void)format(record, sizeof record, "%s %s", service_name[i],
-	    stopped ? "running" : "stopped");
-	return lock_add(&n->lock, record);
-}
-
-/*
- * Ends the call of a service if it has ended.  Returns 1 where it has, 0 where
- * it goes on; *bad gets the services that did not answer, or not as wanted.
- */
-static int
-service_take(struct node *n, int i, const char *ensure, int *bad)
-{
-	struct service *const s = &n->service[i];
-
-	if (!s->called || !child_ended(&s->child))
-		return 0;
-	s->called = 0;
-	if (s->child.out == -1 || service_read(n, i) == -1)
-		*bad |= 1 << i;
-	else if (ensure != NULL &&
-	    s->running != (strcmp(ensure, "ensure=running") == 0)) {
-		*bad |= 1 << i;
-		if ((n->late & 1 << i) == 0) {
-			(void)complainx("the service %s is %s, not %s",
-			    service_name[i], s->running ? "running" :
-			    "stopped", s->running ? "stopped" : "running");
-			child_show(&s->child);
-		}
-	} else if (s->running && !s->changed)
-		n->started &= ~(1 << i);	/* it ran before */
-	child_close(&s->child);
-	return 1;
-}
-
-/*
- * Has the state of these services asked or changed, all at the same time, and
- * waits for the answers, whatever happens; each is recorded as it comes, where
- * a function for that is given.  Returns those that are not as they should be.
- */
-static int
-services_each(struct node *n, int set, const char *ensure,
-    int (*record)(struct node *, int, int))
-{
-	int i, left, bad;
+	struct service *s;
+	int i, bad;
 
 	bad = 0;
-	for (i = 0; i < SERVICES; i++)
-		if (set & 1 << i)
-			(void)service_call(n, i, ensure);
-	for (left = set; left != 0; ) {
-		for (i = 0; i < SERVICES; i++) {
-			if (!(left & 1 << i) ||
-			    !service_take(n, i, ensure, &bad))
-				continue;
-			left &= ~(1 << i);
-			if (record != NULL && record(n, i, bad & 1 << i) == -1)
-				bad |= 1 << i;
-		}
-		if (left != 0)
-			nap(1000);
+	for (i = 0; i < SERVICES; i++) {
+		s = &n->service[i];
+		s->argv[0] = n->o->puppet;
+		s->argv[1] = "resource";
+		s->argv[2] = "service";
+		s->argv[3] = service_name[i];
+		s->argv[4] = "--color=false";
+		s->argv[5] = ensure;
+		s->argv[6] = NULL;
+		if ((set & 1 << i) == 0)
+			continue;
+		if (n->o->dry && ensure != NULL)
+			child_say(s->argv);
+		else
+			(void)child_start(&s->child, s->argv);
+	}
+	for (i = 0; i < SERVICES; i++) {
+		if ((set & 1 << i) == 0 || (n->o->dry && ensure != NULL))
+			continue;
+		(void)(ensure == NULL ?
+		    child_wait_or_stop(&n->service[i].child) :
+		    child_wait(&n->service[i].child));
+		if (service_take(n, i, ensure) == -1)
+			bad |= 1 << i;
 	}
 	return bad;
 }
 
+/* Asks all: those that run, and besides them the enabled ones of a set. */
 static int
-services(struct node *n, int set, const char *ensure)
+services_ask(struct node *n, int enabled, int *set)
 {
-	return services_each(n, set, ensure, NULL);
-}
-
-static const char *
-service_names(int set)
-{
-	static char names[NAME_SIZE];
 	int i;
 
-	names[0] = '\0';
+	if (services(n, ALL, NULL) != 0)
+		return -1;
+	*set = 0;
 	for (i = 0; i < SERVICES; i++)
-		if (set & 1 << i)
-			(void)format(names + strlen(names), sizeof names -
-			    strlen(names), "%s%s", names[0] == '\0' ? "" :
-			    ", ", service_name[i]);
-	return names;
+		if (n->service[i].running || (n->service[i].enabled &&
+		    (enabled & 1 << i)))
+			*set |= 1 << i;
+	return 0;
 }
 
 /*
- * Starts services.  A server may still be starting in vain, without the
- * certificate that is there only now: puppet takes it for stopped, does not
- * stop it, and its start joins that one and fails with it.  Then it is started
- * once more.  Returns those that do not run.
+ * Starts services.  A server may still be starting in vain, with what was
+ * there before: puppet takes it for stopped, does not stop it, and its start
+ * joins that one and fails with it.  Then it is started once more.  Returns
+ * those that do not run.
  */
 static int
 services_start(struct node *n, int set)
 {
-	const int late = n->late;
-	int bad, again;
+	int bad;
 
-	busy("starting %s", service_names(set));
-	n->late |= set & SERVERS;
 	bad = services(n, set, "ensure=running");
-	n->late = late;
-	again = bad & SERVERS;
-	if (again == 0)
-		return bad;
-	busy("starting %s once more", service_names(again));
-	return (bad & ~SERVERS) | services(n, again, "ensure=running");
+	if ((bad & SERVERS) != 0) {
+		busy("starting %s once more", service_names(bad & SERVERS));
+		bad = (bad & ~SERVERS) | services(n, bad & SERVERS,
+		    "ensure=running");
+	}
+	return bad;
 }
 
 /*
- * A path, and what its name ends with, as a runbook has it: one word for the
- * shell.  Two of them can be in use.
+ * Has these take the ssl that is there now: the server by a reload, which is
+ * the shortest time without an answer, the others meanwhile by stop and start.
+ * Returns those that do not run.
  */
-static const char *
-word(const char *path, const char *tail)
+static int
+services_serve(struct node *n, int set)
 {
-	static char words[2][4 * PATH_SIZE + 3];
-	static int last;
-	char whole[PATH_SIZE];
+	char program[PATH_SIZE];
+	const char *const argv[] = { program, "reload", NULL };
+	const int server = set & SERVERS, others = set & OTHERS;
+	struct child c;
+	int bad, told;
 
-	last = !last;
-	(void)format(whole, sizeof whole, "%s%s", path, tail);
-	return quote(words[last], sizeof words[last], whole);
-}
-
-static void
-services_show(struct node *n, int set, const char *ensure)
-{
-	int i;
-
-	for (i = 0; i < SERVICES; i++)
-		if (set & 1 << i)
-			say("%s resource service %s %s",
-			    word(n->o->puppet, ""), service_name[i], ensure);
+	if (puppetserver_path(n->o, program) == -1)
+		return set;
+	busy("%s%s%s%s", server == 0 ? "" : "reloading the server",
+	    server == 0 || others == 0 ? "" : ", ", others == 0 ? "" :
+	    "restarting ", service_names(others));
+	if (server != 0 && n->o->dry)
+		child_say(argv);
+	else if (server != 0)
+		(void)child_start(&c, argv);
+	bad = services(n, others, "ensure=stopped");
+	bad |= services(n, others, "ensure=running");
+	if (server == 0 || n->o->dry)
+		return bad;
+	told = child_wait(&c) == 0;
+	if (!told || n->o->verbose)
+		child_show(&c);
+	if (!told)
+		(void)services(n, server, "ensure=stopped");
+	child_close(&c);
+	return bad | services_start(n, server);
 }
 
 /*
- * Waits for Puppet runs to end.
+ * Puppet runs of others.
  */
 
 /* The process that holds a lock file of Puppet, or 0. */
 static pid_t
 lock_holder(const char *path)
 {
+	char text[NAME_SIZE];
 	long pid;
 
 	if (path[0] == '\0' || path_read(path, text, sizeof text) < 1)
@@ -392,6 +799,12 @@ lock_holder(const char *path)
 	return (pid_t)pid;
 }
 
+static long
+wait_of(const struct node *n)
+{
+	return n->o->wait == -1 ? WAIT : n->o->wait;
+}
+
 static int
 runs_wait(struct node *n)
 {
@@ -399,11 +812,16 @@ runs_wait(struct node *n)
 	long since;
 	pid_t pid;
 
+	if (n->o->dry) {
+		say("# wait until no process holds %s %s", n->told.run_lock,
+		    n->told.ssl_lock);
+		return 0;
+	}
 	for (since = seconds(); ; nap(TICK)) {
-		file = n->run_lock;
+		file = n->told.run_lock;
 		pid = lock_holder(file);
 		if (pid == 0) {
-			file = n->ssl_lock;
+			file = n->told.ssl_lock;
 			pid = lock_holder(file);
 		}
 		if (pid == 0)
@@ -411,119 +829,212 @@ runs_wait(struct node *n)
 		if (interrupted())
 			return complainx("interrupted while it waited for a "
 			    "Puppet run to end");
-		if (seconds() - since >= n->wait)
+		if (seconds() - since >= wait_of(n))
 			return complainx("a Puppet run did not end: PID %d "
-			    "holds %s; if it is not Puppet, remove %s; else "
-			    "run this again when it has ended", (int)pid,
-			    file, file);
+			    "holds %s; if that is not Puppet, remove the "
+			    "file; else wait until it has ended; then run "
+			    "this again", (int)pid,
+			    file);
 		busy("waiting for the Puppet run of PID %d to end", (int)pid);
 	}
 }
 
 /*
- * Opening: settings, names, and the checks before anything changes.
+ * Puppet that is disabled makes no request, and runs no catalog.  The file has
+ * the reason: {"disabled_message":"REASON"}.
  */
-
 static int
-settings(struct node *n)
+disabled_check(const struct node *n)
 {
-	const struct setting s[] = {
-		{ "certname", n->certname }, { "ssldir", n->ssldir },
-		{ "requestdir", n->requestdir }, { "hostcert", n->hostcert },
-		{ "hostprivkey", n->hostprivkey }, { "cadir", n->cadir },
-		{ "client_datadir", n->client_datadir },
-		{ "ca_server", n->ca_server },
-		{ "agent_catalog_run_lockfile", n->run_lock },
-		{ "agent_disabled_lockfile", n->disabled },
-		{ "ssl_lockfile", n->ssl_lock }
-	};
+	static const char reason[] = "\"disabled_message\":\"";
+	char text[PATH_SIZE], *p, *end;
+	ssize_t len;
 
-	if (settings_ask(n->o, "agent", s, sizeof s / sizeof s[0]) == -1)
-		return -1;
-	if (!certname_ok(n->certname))
-		return complainx("puppet's setting certname is '%s', which "
-		    "cmregen does not take: a to z, 0 to 9, '.', '_' and '-' "
-		    "only", n->certname);
-	if (n->ssldir[0] != '/')
-		return complainx("puppet's setting ssldir is '%s', which is "
-		    "no absolute path", n->ssldir);
-	return 0;
+	if (n->told.disabled[0] == '\0')
+		return 0;
+	len = path_read(n->told.disabled, text, sizeof text);
+	if (len == -1 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	p = len > 0 ? strstr(text, reason) : NULL;
+	if (p != NULL) {
+		p += sizeof reason - 1;
+		end = strrchr(p, '"');
+		if (end != NULL)
+			*end = '\0';
+	}
+	return complainx("Puppet is administratively disabled (%s): if it may "
+	    "run, type %s agent --enable, then run this again", p == NULL ? n->told.disabled : p,
+	    word(n->o->puppet));
 }
 
-/* What of a path stands below the ssldir, or NULL. */
+/*
+ * Opening: settings, places, and the checks before anything changes.
+ */
+
+/* What of a path stands below a directory, or NULL. */
 static const char *
-below(const struct node *n, const char *path)
+below(const char *dir, const char *path)
 {
 	size_t len;
 
-	len = strlen(n->ssldir);
-	if (strncmp(path, n->ssldir, len) != 0 || path[len] != '/')
+	len = strlen(dir);
+	if (strncmp(path, dir, len) != 0 || path[len] != '/')
 		return NULL;
 	return path + len + 1;
 }
 
-static int
-names_below(struct node *n)
+/* The settings that name files. */
+static void
+files_table(struct setting *s, char file[FILES][PATH_SIZE])
 {
-	const char *dir;
+	int i;
 
-	n->key = below(n, n->hostprivkey);
-	n->cert = below(n, n->hostcert);
-	dir = below(n, n->requestdir);
-	if (n->key == NULL || n->cert == NULL || dir == NULL)
-		return complainx("hostprivkey, hostcert and requestdir must "
-		    "be below the ssldir %s: cmregen does not know other "
-		    "layouts", n->ssldir);
-	return format(n->request, sizeof n->request, "%s/%s.pem", dir,
-	    n->certname) == -1 ? complainx("requestdir is too long") : 0;
+	for (i = 0; i < FILES; i++) {
+		s[i].name = file_setting[i];
+		s[i].value = file[i];
+		s[i].size = PATH_SIZE;
+	}
 }
 
-/* The names beside the ssldir, and beside the backup. */
+/* Leaves of each path what stands below the ssldir. */
 static int
-names_beside(struct node *n)
+files_below(const char *ssldir, char file[FILES][PATH_SIZE])
 {
-	const struct {
-		char *name;
-		const char *base, *tail;
-	} name[] = {
-		{ n->old, n->ssl, ".cmregen-old" },
-		{ n->del, n->ssl, ".cmregen-del" },
-		{ n->new, n->ssl, ".cmregen-new" },
-		{ n->bad, n->ssl, ".cmregen-bad" },
-		{ n->next, n->ssl, ".cmregen-next" },
-		{ n->state, n->ssl, ".cmregen-state" },
-		{ n->part, n->copy, ".cmregen-part" },
-		{ n->stale, n->copy, ".cmregen-del" }
-	};
-	size_t i;
+	const char *rest;
+	int i;
 
-	if (strstr(n->copy, ".cmregen-") != NULL)
-		return complainx("%s: that name is cmregen's own: choose "
-		    "another for -b", n->path);
-	for (i = 0; i < sizeof name / sizeof name[0]; i++)
-		if (format(name[i].name, NAME_SIZE, "%s%s", name[i].base,
-		    name[i].tail) == -1)
-			return complainx("%s: the name is too long",
-			    name[i].base);
+	for (i = 0; i < FILES; i++) {
+		rest = below(ssldir, file[i]);
+		if (rest == NULL)
+			return complainx("puppet's setting %s is %s, not below "
+			    "the ssldir %s: take it out of puppet.conf first",
+			    file_setting[i], file[i], ssldir);
+		memmove(file[i], rest, strlen(rest) + 1);
+	}
 	return 0;
 }
 
+static int
+settings_read(struct node *n, char *ssldir)
+{
+	struct told *const t = &n->told;
+	struct setting s[9 + FILES] = {
+		{ "ssldir", ssldir, PATH_SIZE },
+		{ "certname", t->certname, PATH_SIZE },
+		{ "ca_server", t->ca_server, PATH_SIZE },
+		{ "cadir", t->cadir, PATH_SIZE },
+		{ "client_datadir", t->client_datadir, PATH_SIZE },
+		{ "dns_alt_names", t->dns_alt_names, VALUE_SIZE },
+		{ "agent_catalog_run_lockfile", t->run_lock, PATH_SIZE },
+		{ "ssl_lockfile", t->ssl_lock, PATH_SIZE },
+		{ "agent_disabled_lockfile", t->disabled, PATH_SIZE }
+	};
+	size_t len;
+
+	files_table(s + 9, n->file);
+	n->major = puppet_major(n->o);
+	if (n->major == -1 || settings_ask(n->o, "agent", NULL, s, 9 + FILES)
+	    == -1)
+		return -1;
+	for (len = strlen(ssldir); len > 1 && ssldir[len - 1] == '/'; )
+		ssldir[--len] = '\0';
+	if (!certname_ok(t->certname))
+		return complainx("puppet's setting certname is '%s', which "
+		    "cmregen does not take: a to z, 0 to 9, '.', '_' and '-' "
+		    "only", t->certname);
+	if (ssldir[0] != '/')
+		return complainx("puppet's setting ssldir is '%s', which is "
+		    "no absolute path", ssldir);
+	if (files_below(ssldir, n->file) == -1)
+		return -1;
+	if (strchr(n->file[KEY], '/') == NULL || strchr(n->file[CA], '/') ==
+	    NULL)
+		return complainx("%s and %s lie in %s itself: cmregen does "
+		    "not know that layout", n->file[KEY], n->file[CA], ssldir);
+	len = strlen(n->file[REQUEST]);
+	return format(n->file[REQUEST] + len, PATH_SIZE - len, "/%s.pem",
+	    t->certname) == -1 ? complainx("requestdir is too long") : 0;
+}
+
+static int
+ca_check(const char *dir, const char *tail)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+
+	if (format(path, sizeof path, "%s%s/ca_key.pem", dir, tail) == -1)
+		return complainx("%s: too long", dir);
+	if (stat(path, &st) == 0)
+		return complainx("a CA is on this host (%s), which makes it "
+		    "the MoM: node commands are for compile masters; only if "
+		    "this surely is no MoM, that CA was made by mistake "
+		    "(puppet cert does that): move %s%s away", path, dir,
+		    tail);
+	if (errno == ENOENT || errno == ENOTDIR)
+		return 0;
+	return complain("look at %s", path);
+}
+
 /*
- * Whether the directory is the one in question, or is inside it: 1, 0 or -1.
+ * The ssldir must be a directory that can be renamed: of a link or a mount
+ * point only the outside would be.
  */
 static int
-inside(int at, const struct stat *what)
+ssl_check(const struct node *n)
 {
-	struct stat st, last;
+	const struct place *const p = &n->place[SSL];
+	char target[PATH_SIZE];
+	struct stat st, up;
+	ssize_t len;
+
+	if (fstatat(p->at, p->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : complain("look at %s", p->path);
+	if (S_ISLNK(st.st_mode)) {
+		len = readlinkat(p->at, p->name, target, sizeof target - 1);
+		target[len == -1 ? 0 : len] = '\0';
+		return complainx("%s is a symbolic link: let ssldir in "
+		    "puppet.conf name %s instead", p->path, target);
+	}
+	if (!S_ISDIR(st.st_mode))
+		return complainx("%s is not a directory", p->path);
+	if (fstat(p->at, &up) == -1)
+		return complain("look at the directory of %s", p->path);
+	if (up.st_dev != st.st_dev)
+		return complainx("%s is a mount point: let ssldir in "
+		    "puppet.conf name a directory inside it", p->path);
+	return 0;
+}
+
+/* Whether this is what an earlier version leaves beside ssl. */
+static int
+earlier_visit(const struct node *n, int at, const char *name)
+{
+	const char *const work = n->place[WORK].name;
+	const size_t len = strlen(work);
+
+	(void)at;			/* its name tells */
+	if (strncmp(name, work, len) != 0 || name[len] != '-')
+		return 0;
+	return complainx("%s%s is of an earlier version of cmregen: finish "
+	    "with that version what it has begun; if it is only left over, "
+	    "move it away", n->place[WORK].path, name + len);
+}
+
+/*
+ * Whether a directory is the one in question, or is inside it: 1, 0 or -1.
+ */
+static int
+inside(int at, const struct place *what)
+{
+	struct stat want, st, last;
 	int fd, up, rc;
 
+	if (fstatat(what->at, what->name, &want, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : -1;
 	fd = dir_open(at, ".");
-	if (fd == -1 || fstat(fd, &st) == -1)
-		rc = -1;
-	else
-		rc = 0;
+	rc = fd == -1 || fstat(fd, &st) == -1 ? -1 : 0;
 	while (rc == 0) {
-		if (st.st_dev == what->st_dev && st.st_ino == what->st_ino) {
+		if (st.st_dev == want.st_dev && st.st_ino == want.st_ino) {
 			rc = 1;
 			break;
 		}
@@ -538,1497 +1049,1474 @@ inside(int at, const struct stat *what)
 	}
 	if (fd != -1)
 		(void)close(fd);		/* only read */
-	return rc == -1 ? complain("look at the directories above") : rc;
-}
-
-/*
- * The ssldir must be a directory that can be renamed: of a link or a mount
- * point only the outside would be.
- */
-static int
-ssl_check(const struct node *n, struct stat *ssl)
-{
-	struct stat up;
-	ssize_t len;
-
-	if (fstatat(n->at, n->ssl, ssl, AT_SYMLINK_NOFOLLOW) == -1) {
-		if (errno != ENOENT)
-			return complain("look at %s", n->ssldir);
-		return 0;
-	}
-	if (S_ISLNK(ssl->st_mode)) {
-		len = readlinkat(n->at, n->ssl, text, sizeof text - 1);
-		if (len == -1)
-			return complain("read the link %s", n->ssldir);
-		text[len] = '\0';
-		return complainx("%s is a symbolic link: let ssldir in "
-		    "puppet.conf name %s instead", n->ssldir, text);
-	}
-	if (!S_ISDIR(ssl->st_mode))
-		return complainx("%s is not a directory", n->ssldir);
-	if (fstat(n->at, &up) == -1)
-		return complain("look at the directory of %s", n->ssldir);
-	if (up.st_dev != ssl->st_dev)
-		return complainx("%s is a mount point: let ssldir in "
-		    "puppet.conf name a directory inside it", n->ssldir);
-	return 1;
-}
-
-static int
-backup_check(const struct node *n, const struct stat *ssl, int there)
-{
-	struct stat b, up, bup;
-	int rc;
-
-	if (fstat(n->at, &up) == -1 || fstat(n->bat, &bup) == -1)
-		return complain("look at the directory of %s", n->path);
-	if (strcmp(n->copy, n->ssl) == 0 && up.st_dev == bup.st_dev &&
-	    up.st_ino == bup.st_ino)
-		return complainx("%s is the ssldir itself: choose another "
-		    "for -b", n->path);
-	rc = there ? inside(n->bat, ssl) : 0;
-	if (rc == 1)
-		return complainx("%s is inside the ssldir: choose another for "
-		    "-b", n->path);
-	if (rc == -1)
-		return -1;
-	if (fstatat(n->bat, n->copy, &b, AT_SYMLINK_NOFOLLOW) == -1)
-		return errno == ENOENT ? 0 : complain("look at %s", n->path);
-	if (!S_ISDIR(b.st_mode))
-		return complainx("%s exists and is not a directory: move it "
-		    "away, or choose another for -b", n->path);
-	rc = inside(n->at, &b);
-	if (rc == 1)
-		return complainx("%s holds the ssldir: choose another for -b",
-		    n->path);
 	return rc;
 }
 
 static int
-ca_check(const char *dir, const char *tail)
+backup_check(const struct node *n)
 {
-	char path[PATH_SIZE];
-	struct stat st;
+	const struct place *const b = &n->place[BACKUP];
+	const struct place *const ssl = &n->place[SSL];
+	struct stat up, bup, st;
 
-	if (format(path, sizeof path, "%s%s/ca_key.pem", dir, tail) == -1)
-		return complainx("%s: too long", dir);
-	if (stat(path, &st) == 0)
-		return complainx("a CA is on this host (%s), which makes it "
-		    "the MoM: node commands are for compile masters; only if "
-		    "it is surely not the MoM, that CA was made by mistake: "
-		    "move %s%s away", path, dir, tail);
-	if (errno == ENOENT || errno == ENOTDIR)
+	if (strstr(b->name, ".cmregen") != NULL || strchr(b->path, '\n') !=
+	    NULL || strcmp(b->name, "..") == 0 || strcmp(b->name, ".") == 0)
+		return complainx("%s: that name is cmregen's own, or no name "
+		    "for a backup: choose another for -b", b->path);
+	if (b->at == -1)
 		return 0;
-	return complain("look at %s", path);
-}
-
-static int
-backup_open(struct node *n)
-{
-	if (n->o->backup == NULL) {
-		n->bat = n->at;
-		if (format(n->path, sizeof n->path, "%s_bak", n->ssldir) == 0
-		    && format(n->copy, sizeof n->copy, "%s_bak", n->ssl) == 0)
-			return 0;
-		return complainx("%s: the name is too long", n->ssldir);
-	}
-	(void)format(n->path, sizeof n->path, "%s", n->o->backup);
-	n->bat = path_open(n->path, n->copy);
-	if (n->bat == -1)
-		note("the directory that -b is in must exist: is it mounted?");
-	return n->bat == -1 ? -1 : 0;
-}
-
-static int
-node_open(struct node *n, const struct options *o, long wait)
-{
-	struct stat ssl;
-	size_t len;
-	int there;
-
-	memset(n, 0, sizeof *n);
-	n->o = o;
-	n->wait = o->wait == -1 ? wait : o->wait;
-	n->at = n->bat = n->lock.fd = -1;
-	n->aside = n->old;
-	if (settings(n) == -1)
-		return -1;
-	len = strlen(n->ssldir);
-	while (len > 1 && n->ssldir[len - 1] == '/')
-		n->ssldir[--len] = '\0';
-	if (names_below(n) == -1 || ca_check(n->cadir, "") == -1 ||
-	    ca_check(n->ssldir, "/ca") == -1)
-		return -1;
-	n->at = path_open(n->ssldir, n->ssl);
-	if (n->at == -1 || backup_open(n) == -1 || names_beside(n) == -1)
-		return -1;
-	there = ssl_check(n, &ssl);
-	if (there == -1 || backup_check(n, &ssl, there) == -1)
-		return -1;
-	n->absent = !there;
+	if (fstat(ssl->at, &up) == -1 || fstat(b->at, &bup) == -1)
+		return complain("look at the directory of %s", b->path);
+	if ((strcmp(b->name, ssl->name) == 0 && up.st_dev == bup.st_dev &&
+	    up.st_ino == bup.st_ino) || inside(b->at, ssl) != 0 ||
+	    inside(b->at, &n->place[WORK]) != 0 || inside(ssl->at, b) != 0)
+		return complainx("%s is the ssldir itself, inside it or above "
+		    "it: choose another for -b", b->path);
+	if (fstatat(b->at, b->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISDIR(st.st_mode))
+		return complainx("%s exists and is not a directory: move it "
+		    "away, or choose another for -b", b->path);
 	return 0;
 }
 
-static void
-node_close(struct node *n)
-{
-	lock_drop(&n->lock);
-	if (n->bat != n->at && n->bat != -1)
-		(void)close(n->bat);	/* a directory: nothing to lose */
-	if (n->at != -1)
-		(void)close(n->at);	/* likewise */
-}
-
 /*
- * Puppet that is disabled makes no request, and runs no catalog.  The file has
- * the reason: {"disabled_message":"REASON"}.
+ * Names the backup; the path is one of the system below root, unless that is
+ * -1.  Its directory need not be there for what does without a backup.
  */
 static int
-disabled_check(const struct node *n)
+backup_set(struct node *n, int root, const char *path, size_t skip)
 {
-	static const char reason[] = "\"disabled_message\":\"";
-	char *p, *end;
-	ssize_t len;
-
-	if (n->disabled[0] == '\0')
-		return 0;
-	len = path_read(n->disabled, text, sizeof text);
-	if (len == -1 && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
-	p = len > 0 ? strstr(text, reason) : NULL;
-	if (p != NULL) {
-		p += sizeof reason - 1;
-		end = strrchr(p, '"');
-		if (end != NULL)
-			*end = '\0';
-	}
-	return complainx("Puppet is administratively disabled (%s): if it may "
-	    "run, type: %s agent --enable", p == NULL ? n->disabled : p,
-	    word(n->o->puppet, ""));
-}
-
-/*
- * What a run that broke off has written into the lock file: the services that
- * it has stopped were running, whatever they answer now.
- */
-static void
-records_take(struct node *n)
-{
-	const char *p;
+	char dir[PATH_SIZE];
 	size_t len;
-	int i;
+	int at;
 
-	n->resumed = text[0] != '\0';
-	n->exchanging = strstr(text, "exchanging\n") != NULL;
-	n->giving_up = strstr(text, "giving up\n") != NULL;
-	for (p = text; p != NULL; p = strchr(p, '\n')) {
-		p += *p == '\n';
-		for (i = 0; i < SERVICES; i++) {
-			len = strlen(service_name[i]);
-			if (strncmp(p, service_name[i], len) != 0)
-				continue;
-			if (strncmp(p + len, " running\n", 9) == 0)
-				n->ran |= 1 << i;
-			else if (strncmp(p + len, " stopped\n", 9) != 0)
-				continue;
-			n->known |= 1 << i;
-		}
-	}
+	for (len = strlen(path); len > 1 && path[len - 1] == '/'; )
+		len--;
+	(void)format(dir, sizeof dir, "%.*s", (int)len, path);
+	if (place_set(&n->place[BACKUP], -1, dir, "") == -1 ||
+	    place_set(&n->place[PART], -1, dir, ".cmregen-part") == -1 ||
+	    place_set(&n->place[GONE], -1, dir, ".cmregen-gone") == -1)
+		return -1;
+	strrchr(dir, '/')[1] = '\0';
+	at = root == -1 ? path_dir(dir) : file_open(root, dir + skip);
+	if (at == -1 && errno != ENOENT)
+		return complain("open %s, where the backup is", dir);
+	n->place[BACKUP].at = n->place[PART].at = n->place[GONE].at = at;
+	return backup_check(n);
 }
 
+/* Where the backup is: -b tells, or the journal, or it is beside ssl. */
 static int
-lock(struct node *n)
+backup_place(struct node *n, int root)
 {
+	const struct options *const o = n->o;
+	const char *p;
+	char path[PATH_SIZE];
+	size_t len;
 	int rc;
 
-	if (!n->o->dry) {
-		if (lock_take(&n->lock, n->at, LOCK) == -1 ||
-		    lock_lines(&n->lock, text, sizeof text) == -1)
-			return -1;
-		records_take(n);
-		return 0;
-	}
-	rc = lock_ask(n->at, LOCK);
-	if (rc == 1)
-		return complainx("another cmregen is running on this host");
-	if (rc == 0 && file_read(n->at, LOCK, text, sizeof text) > 0)
-		records_take(n);
-	return rc;
+	len = root == -1 ? 0 : strlen(o->root);
+	p = line_find(n->journal.text, "backup");
+	if (o->backup != NULL)
+		rc = format(path, sizeof path, "%s", o->backup);
+	else if (p == NULL)
+		rc = format(path, sizeof path, "%s_bak", n->place[SSL].path);
+	else
+		rc = format(path, sizeof path, "%s%.*s", root == -1 ? "" :
+		    o->root, (int)strcspn(p + 7, "\n"), p + 7);
+	if (rc == -1)
+		return complainx("%s: too long", path);
+	if (root != -1 && (strncmp(path, o->root, len) != 0 ||
+	    (path[len] != '/' && path[len - 1] != '/')))
+		root = -1;
+	return backup_set(n, root, path, len);
 }
 
 /*
- * Where to begin.
+ * The work directory.
  */
 
-enum same { NONE, SAME, OTHER };	/* as another; NONE: not there */
-
-/* Reads a file below a name.  Returns its bytes, or -1 with errno. */
-static ssize_t
-read_below(int at, const char *dir, const char *file, char bytes[TEXT_SIZE])
+/*
+ * Opens it.  Nobody else may have been in it; below 6 a run that was killed
+ * can have left it open for puppet to pass.
+ */
+static int
+work_enter(struct node *n)
 {
-	char path[PATH_SIZE];
+	const struct place *const w = &n->place[WORK];
+	struct stat st;
+	int fd;
 
-	if (format(path, sizeof path, "%s/%s", dir, file) == 0)
-		return file_read(at, path, bytes, TEXT_SIZE);
-	errno = ENAMETOOLONG;
+	fd = dir_open(w->at, w->name);
+	if (fd == -1)
+		return errno == ENOENT ? 0 : complain("open %s", w->path);
+	if (fstat(fd, &st) == -1)
+		(void)complain("look at %s", w->path);
+	else if (st.st_uid != geteuid() || ((st.st_mode & 077) != 0 &&
+	    (st.st_mode & 0777) != 0711))
+		(void)complainx("%s was not made by cmregen, or was changed "
+		    "(it must be root's, 0700): look what is in it before you "
+		    "move it away", w->path);
+	else {
+		n->place[NEXT].at = n->place[OLD].at = fd;
+		return 1;
+	}
+	(void)close(fd);		/* only read */
 	return -1;
 }
 
-/* How a file below one name compares with that below another, or -1. */
-static int
-alike(int at, const char *dir, int bat, const char *copy, const char *file)
+static void
+work_leave(struct node *n)
 {
-	ssize_t a, b;
-
-	a = read_below(at, dir, file, text);
-	if (a == -1 && errno == ENOENT)
-		return NONE;
-	if (a == -1)
-		return complain("read %s/%s", dir, file);
-	b = read_below(bat, copy, file, other);
-	if (b == -1 && errno == ENOENT)
-		return OTHER;
-	if (b == -1)
-		return complain("read %s/%s", copy, file);
-	return a == b && memcmp(text, other, (size_t)a) == 0 ? SAME : OTHER;
+	if (n->place[NEXT].at != -1)
+		(void)close(n->place[NEXT].at);	/* a directory */
+	n->place[NEXT].at = n->place[OLD].at = -1;
 }
 
-/* How a file below the ssldir compares with that of the backup. */
+/* Whether the name still leads to the directory that we are in. */
 static int
-same(const struct node *n, const char *file)
+work_same(const struct node *n)
 {
-	return alike(n->at, n->ssl, n->bat, n->copy, file);
+	const struct place *const w = &n->place[WORK];
+	struct stat st, named;
+
+	return fstat(n->place[NEXT].at, &st) == 0 && fstatat(w->at, w->name,
+	    &named, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == named.st_dev &&
+	    st.st_ino == named.st_ino;
 }
 
 /*
- * Reads a PEM file below ssl, or next, and takes its fingerprint.  Returns 1;
- * 0 where there is none, or it is not complete yet; or -1.
+ * Makes the work directory where it is missing, takes the journal and reads
+ * it.  Another command that ends may remove both at any moment: then we look
+ * again.
  */
 static int
-pem_look(struct node *n, const char *dir, const char *file, const char *label)
+work_take(struct node *n)
 {
-	if (read_below(n->at, dir, file, text) == -1)
-		return errno == ENOENT ? 0 : complain("read %s/%s", dir, file);
-	return pem_fingerprint(text, label, n->fingerprint) == 0;
+	struct journal *const j = &n->journal;
+	const struct place *const w = &n->place[WORK];
+	int tries, rc;
+
+	for (tries = 0; tries < TRIES; tries++) {
+		if (place_there(w) == 0 && dir_make(w->at, w->name) == -1 &&
+		    place_there(w) != 1)
+			return -1;
+		rc = work_enter(n);
+		if (rc == -1)
+			return -1;
+		if (rc == 0)
+			continue;
+		rc = lock_take(&j->lock, n->place[NEXT].at, "journal");
+		if (rc == LOCK_HELD)
+			return complainx("another cmregen is running on this "
+			    "host: wait until it has ended");
+		if (rc == -1) {
+			/* only an empty one goes */
+			(void)dir_remove(w->at, w->name);
+			return -1;
+		}
+		if (rc == LOCK_TAKEN && work_same(n)) {
+			if (fchmod(n->place[NEXT].at, 0700) == -1)
+				return complain("close %s to others", w->path);
+			rc = lock_lines(&j->lock, j->text, sizeof j->text);
+			j->known = rc == 0;
+			return rc;
+		}
+		lock_leave(&j->lock);
+		work_leave(n);
+	}
+	return complainx("%s keeps being made and removed: what else works on "
+	    "it?", w->path);
 }
 
-/* Whether ssl, or what is to be its backup, at least has private_keys. */
+/* What a dry run and status do instead: they only look. */
 static int
-ssl_like(const struct node *n, int at, const char *name)
+work_look(struct node *n)
 {
-	char path[PATH_SIZE];
+	int rc;
+
+	rc = work_enter(n);
+	if (rc == 1)
+		rc = lock_ask(n->place[NEXT].at, "journal", n->journal.text,
+		    sizeof n->journal.text);
+	return rc == 1 ? complainx("another cmregen is running on this host: "
+	    "wait until it has ended") : rc;
+}
+
+static int
+rubbish_visit(const struct node *n, int at, const char *name)
+{
+	char tail[NAME_SIZE + 1];
+	struct place p;
+
+	if (strcmp(name, "journal") == 0 || strcmp(name, "next") == 0 ||
+	    strcmp(name, "old") == 0)
+		return 0;
+	(void)format(tail, sizeof tail, "/%s", name);	/* it fits */
+	if (place_set(&p, at, n->place[WORK].path, tail) == 0)
+		rubbish(n, &p);
+	return 0;
+}
+
+/* What commands that broke off have left, and nobody needs. */
+static int
+rubbish_remove(const struct node *n)
+{
+	int gone, backup;
+
+	gone = there(n, GONE);
+	backup = there(n, BACKUP);
+	if (gone == -1 || backup == -1 ||
+	    (gone == 1 && backup == 0 && move(n, GONE, BACKUP) == -1))
+		return -1;
+	if (n->place[BACKUP].at != -1) {
+		rubbish(n, &n->place[PART]);
+		rubbish(n, &n->place[GONE]);
+	}
+	if (n->place[NEXT].at == -1)
+		return 0;
+	return names_each(n, n->place[NEXT].at, rubbish_visit);
+}
+
+/* Removes what is left of the work directory, where nothing is under way. */
+static int
+work_end(struct node *n)
+{
+	const struct place *const w = &n->place[WORK];
+
+	lock_drop(&n->journal.lock);
+	n->journal.text[0] = '\0';
+	/* what stays is rubbish that was named, or of a command that comes */
+	if (dir_remove(w->at, w->name) == -1 && errno != ENOTEMPTY &&
+	    errno != EEXIST)
+		return complain("remove %s", w->path);
+	work_leave(n);
+	return 0;
+}
+
+static int
+places_set(struct node *n, int at, const char *ssldir)
+{
+	struct place *const p = n->place;
+
+	if (place_set(&p[SSL], at, ssldir, "") == -1 ||
+	    place_set(&p[WORK], at, ssldir, ".cmregen") == -1 ||
+	    place_set(&p[NEXT], -1, ssldir, ".cmregen/next") == -1 ||
+	    place_set(&p[OLD], -1, ssldir, ".cmregen/old") == -1)
+		return -1;
+	return ssl_check(n) == -1 || names_each(n, at, earlier_visit) != 0 ?
+	    -1 : 0;
+}
+
+static void
+node_clear(struct node *n, const struct options *o)
+{
+	int i;
+
+	memset(n, 0, sizeof *n);
+	n->o = o;
+	n->journal.lock.fd = -1;
+	for (i = 0; i < PLACES; i++)
+		n->place[i].at = -1;
+}
+
+static int
+node_open(struct node *n, int (*enter)(struct node *))
+{
+	char ssldir[PATH_SIZE], name[NAME_SIZE];
+	int at;
+
+	if (settings_read(n, ssldir) == -1 ||
+	    ca_check(n->told.cadir, "") == -1 || ca_check(ssldir, "/ca") == -1)
+		return -1;
+	at = path_open(ssldir, name);
+	if (at == -1)
+		return -1;
+	n->place[SSL].at = at;
+	if (places_set(n, at, ssldir) == -1 || enter(n) == -1)
+		return -1;
+	return backup_place(n, -1);
+}
+
+/* A CA that is mounted below root is as much a CA. */
+static int
+root_ca_check(const struct node *n)
+{
+	const struct place *const ssl = &n->place[SSL];
 	int fd;
 
-	if (format(path, sizeof path, "%s/%s", name, n->key) == -1)
+	fd = file_open(ssl->at, in(ssl, "ca/ca_key.pem"));
+	if (fd == -1 && errno == ENOENT)
 		return 0;
-	path[strlen(path) - strlen(strrchr(path, '/'))] = '\0';
-	fd = file_open(at, path);
 	if (fd != -1)
 		(void)close(fd);	/* only read */
-	return fd != -1;
+	return complainx("a CA is in %s, or it cannot be looked for: node "
+	    "commands are for compile masters", ssl->path);
 }
 
 /*
- * Whether a certificate or request below a directory is of another key than
- * the one there, or no key is there: 1; 0, also where that cannot be told, or
- * where it is not there itself; or -1.
+ * With no puppet to ask, the first name with a key and its certificate in the
+ * backup, old or ssl is the one that counts.
  */
 static int
-pem_foreign(struct node *n, const char *dir, const char *file,
-    const char *label)
+pair_visit(const struct node *n, int at, const char *name)
 {
-	int rc;
+	struct node *const named = &node;
 
-	rc = pem_look(n, dir, file, label);
-	if (rc != 1)
-		return rc;
-	if (read_below(n->at, dir, n->key, other) == -1)
-		return errno == ENOENT ? 1 : complain("read the key in %s",
-		    dir);
-	return pem_of_key(other, text, label) == 0;
+	(void)at;			/* it has led to the name */
+	(void)format(named->file[KEY], PATH_SIZE, "private_keys/%s", name);
+	(void)format(named->file[CERT], PATH_SIZE, "certs/%s", name);
+	return pair_fits(n, &n->place[BACKUP]) == 1 ||
+	    pair_fits(n, &n->place[OLD]) == 1 ||
+	    pair_fits(n, &n->place[SSL]) == 1;
 }
 
-/*
- * Nobody can use an ssl that the agent made with a certificate that is not of
- * its key, or a request that is not: the first where the MoM was not cleaned,
- * the second where somebody else had submitted one of this name.
- */
-static int
-ssl_unfit(struct node *n, int key, int cert)
+static void
+root_names(const struct node *n)
 {
-	int rc;
+	static const int which[] = { BACKUP, OLD, SSL };
+	const struct place *p;
+	size_t i;
+	int fd, found;
 
-	if (key != SAME && cert == SAME) {
-		n->unfit = "its certificate was not cleaned on the MoM, and "
-		    "is there without its key";
-		return 1;
+	for (found = 0, i = 0; i < 3 && !found; i++) {
+		p = &n->place[which[i]];
+		fd = p->at == -1 ? -1 : file_open(p->at,
+		    in(p, "private_keys"));
+		if (fd == -1)
+			continue;
+		found = names_each(n, fd, pair_visit) == 1;
+		(void)close(fd);	/* only read */
 	}
-	if (key == SAME)
-		return 0;
-	rc = cert == NONE ? pem_foreign(n, n->ssl, n->request,
-	    "CERTIFICATE REQUEST") : pem_foreign(n, n->ssl, n->cert,
-	    "CERTIFICATE");
-	if (rc == 1)
-		n->unfit = cert == NONE ? "its request is not of its key" :
-		    "its certificate is not of its key";
+}
+
+/* Below root: no puppet is asked, and no link is followed. */
+static int
+root_open(struct node *n, int (*enter)(struct node *))
+{
+	const struct options *const o = n->o;
+	const char *const ssldir = o->ssldir == NULL ?
+	    "/etc/puppetlabs/puppet/ssl" : o->ssldir;
+	char path[PATH_SIZE], name[NAME_SIZE];
+	int root, at, rc;
+
+	if (format(path, sizeof path, "%s%s", o->root, ssldir) == -1)
+		return complainx("%s: too long", ssldir);
+	root = path_dir(o->root);
+	if (root == -1)
+		return complain("open %s", o->root);
+	at = path_open_below(root, ssldir, name);
+	rc = -1;
+	if (at == -1)
+		note("is the system mounted at %s?", o->root);
+	else {
+		n->place[SSL].at = at;
+		if (places_set(n, at, path) == 0 && root_ca_check(n) == 0 &&
+		    enter(n) != -1)
+			rc = backup_place(n, root);
+	}
+	(void)close(root);		/* only read */
+	if (rc == 0)
+		root_names(n);
 	return rc;
 }
 
-/* What was set aside may go only where the backup has its key. */
-static int
-old_backed(struct node *n)
-{
-	int rc;
-
-	rc = name_exists(n->bat, n->copy);
-	if (rc == 1)
-		rc = alike(n->at, n->old, n->bat, n->copy, n->key);
-	else if (rc == 0)
-		rc = OTHER;
-	return rc != OTHER ? rc : complainx("%s is there, but %s is not its "
-	    "backup: give the same -b as before", n->old, n->path);
-}
-
-/* The key is still that of the backup. */
-static enum begin
-begin_same(struct node *n, int cert)
-{
-	char difference[DIFFERENCE_SIZE], crl[DIFFERENCE_SIZE];
-	int rc;
-
-	rc = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
-	    difference);
-	if (rc == 0)
-		return STOP;
-	if (rc == 1 && cert != OTHER)
-		rc = tree_compare(n->at, n->ssl, n->bat, n->copy, crl_name,
-		    crl);
-	if (rc == 0) {
-		note("only the CRL has changed since the backup %s was made: "
-		    "it is made anew", n->path);
-		n->replace = 1;
-		return COPY;
-	}
-	if (rc == 1)
-		(void)complainx("the backup %s has the present key, but %s: "
-		    "move it away, or name another with -b", n->path,
-		    difference);
-	return REFUSE;
-}
-
-static enum begin
-begin_new(struct node *n, int key, int cert)
-{
-	int unfit;
-
-	unfit = ssl_unfit(n, key, cert);
-	if (unfit == -1)
-		return REFUSE;
-	if (unfit) {
-		n->aside = n->del;
-		return DISCARD;
-	}
-	if (key == NONE || cert == NONE)
-		return START;
-	(void)complainx("the key and the certificate are newer than the "
-	    "backup %s: if this regeneration is not finished, run `cmregen "
-	    "node finish'; else move the backup away, or name another with -b",
-	    n->path);
-	return REFUSE;
-}
-
-/* An ssl set aside is there: a run broke off. */
-static enum begin
-begin_old(struct node *n, int copy, int key, int cert)
-{
-	int unfit;
-
-	n->away = 1;
-	if (!copy && n->absent)
-		return COPY;
-	if (old_backed(n) == -1)
-		return REFUSE;
-	if (n->absent)
-		return EMPTY;
-	if (key != SAME) {
-		unfit = ssl_unfit(n, key, cert);
-		return unfit == -1 ? REFUSE : unfit ? EMPTY : START;
-	}
-	(void)complainx("%s and %s both have the key of the backup %s: look "
-	    "which is right, and move the other away", n->ssl, n->old,
-	    n->path);
-	return REFUSE;
-}
-
-/* What forbids to begin at all. */
-static int
-begin_check(struct node *n, int copy)
-{
-	int new, bad;
-
-	new = name_exists(n->at, n->new);
-	bad = name_exists(n->at, n->bad);
-	if (new == -1 || bad == -1)
-		return -1;
-	if (new || bad)
-		return complainx("a `cmregen node restore' broke off: run it "
-		    "again");
-	if (copy && !ssl_like(n, n->bat, n->copy))
-		return complainx("%s exists, but has no %s: it is no backup "
-		    "of ssl; choose another for -b", n->path, n->key);
-	return 0;
-}
-
-/*
- * The first case that matches wins.  B is the backup.
- *
- *     a restore broke off, or B is no backup      refuse
- *     old: begin_old
- *     no ssl                                      B: empty; no B: refuse
- *     no B                                        copy
- *     the key of ssl is B's: begin_same           equal: stop; but for the
- *                                                 CRL: copy; else: refuse
- *     else: begin_new                             of no use: discard; half
- *                                                 made: start; else: refuse
- */
-static enum begin
-begin(struct node *n)
-{
-	int old, copy, key, cert;
-
-	old = name_exists(n->at, n->old);
-	copy = name_exists(n->bat, n->copy);
-	if (old == -1 || copy == -1 || begin_check(n, copy) == -1)
-		return REFUSE;
-	key = cert = NONE;
-	if (copy && !n->absent) {
-		key = same(n, n->key);
-		cert = same(n, n->cert);
-	}
-	if (key == -1 || cert == -1)
-		return REFUSE;
-	if (old)
-		return begin_old(n, copy, key, cert);
-	if (n->absent && copy)
-		return EMPTY;
-	if (n->absent) {
-		(void)complainx("there is neither %s nor a backup %s: give "
-		    "the same -b as before, or let Puppet make its key",
-		    n->ssldir, n->path);
-		return REFUSE;
-	}
-	if (!copy && !ssl_like(n, n->at, n->ssl)) {
-		(void)complainx("%s has no %s, and so no key to make anew: "
-		    "move it away, and let Puppet make its key", n->ssldir,
-		    n->key);
-		return REFUSE;
-	}
-	if (!copy && pem_look(n, n->ssl, n->cert, "CERTIFICATE") == 0)
-		note("%s has no certificate: if `node prepare' was run with "
-		    "-b before, break this off and give the same -b",
-		    n->ssldir);
-	if (!copy)
-		return COPY;
-	if (key == SAME)
-		return begin_same(n, cert);
-	return begin_new(n, key, cert);
-}
-
-/* A name beside ssl, as a runbook has it. */
-static const char *
-beside(const struct node *n, const char *name)
-{
-	return word(n->ssldir, name + strlen(n->ssl));
-}
-
-/*
- * Steps.  Removing starts with a rename to the name whose content nobody
- * needs, so that nothing half removed is ever taken for more.
- */
-
-static int
-discard(int at, const char *name, const char *del)
-{
-	int rc;
-
-	rc = name_exists(at, name);
-	if (rc == 1)
-		rc = name_move(at, name, at, del);
-	return rc == 0 ? tree_remove(at, del) : -1;
-}
-
-/* What a run that broke off has left, and nobody needs. */
-static int
-leftovers_remove(struct node *n)
-{
-	int rc;
-
-	rc = tree_remove(n->bat, n->part);
-	rc |= tree_remove(n->bat, n->stale);
-	return rc | tree_remove(n->at, n->del);
-}
-
+/* Where nothing is under way the work directory goes with us. */
 static void
-leftovers_show(struct node *n)
+node_close(struct node *n)
 {
-	if (name_exists(n->bat, n->part) == 1)
-		say("rm -rf %s", word(n->path, ".cmregen-part"));
-	if (name_exists(n->bat, n->stale) == 1)
-		say("rm -rf %s", word(n->path, ".cmregen-del"));
-	if (name_exists(n->at, n->del) == 1)
-		say("rm -rf %s", beside(n, n->del));
-}
-
-/*
- * Step 2: the backup.  A stale one is kept until the end, so that undo can
- * bring it back; only where ssl changes a second time during one run there is
- * no name left for it, and the newer copy stays.
- */
-static int
-copy_act(struct node *n)
-{
-	int exists, twice;
-
-	busy("copying %s to %s", n->ssldir, n->path);
-	exists = name_exists(n->bat, n->copy);
-	twice = name_exists(n->bat, n->stale);
-	if (exists == -1 || twice == -1 || tree_copy(n->at, n->ssl, n->bat,
-	    n->part, volatile_name) == -1 || tree_settle(n->at, n->ssl, n->bat,
-	    n->part, volatile_name) == -1)
-		return -1;
-	if (exists && !n->replace && !n->made)
-		return complainx("%s has appeared meanwhile", n->path);
-	if (twice && tree_remove(n->bat, n->stale) == -1)
-		return -1;
-	if (exists && name_move(n->bat, n->copy, n->bat, n->stale) == -1)
-		return -1;
-	if (name_move(n->bat, n->part, n->bat, n->copy) == -1) {
-		/* where only its fsync failed, the rename may stand */
-		n->made |= !twice && name_exists(n->bat, n->copy) == 1;
-		return -1;
-	}
-	if (exists && n->made && !twice)
-		return tree_remove(n->bat, n->stale);
-	n->made = !twice;
-	return 0;
-}
-
-/*
- * Before a backup goes it is compared once more: should anything have written
- * into ssl, it may hold the only copy of the key.
- */
-static int
-copy_undo(struct node *n)
-{
-	char difference[DIFFERENCE_SIZE];
-	int there, stale;
-
-	if (tree_remove(n->bat, n->part) == -1)
-		return -1;
-	there = name_exists(n->bat, n->copy);
-	stale = name_exists(n->bat, n->stale);
-	if (there == -1 || stale == -1)
-		return -1;
-	if (there && n->made) {
-		if (tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
-		    difference) != 0)
-			return complainx("the backup %s stays, since %s is no "
-			    "longer like it", n->path, n->ssldir);
-		if (name_move(n->bat, n->copy, n->bat, n->part) == -1)
-			return -1;
-		there = 0;
-	}
-	if (stale && !there && name_move(n->bat, n->stale, n->bat, n->copy) ==
-	    -1)
-		return -1;
-	return tree_remove(n->bat, n->part);
-}
-
-static void
-copy_show(struct node *n)
-{
-	if (n->replace)
-		say("mv %s %s", word(n->path, ""),
-		    word(n->path, ".cmregen-del"));
-	say("cp -Rp %s %s", word(n->ssldir, ""), word(n->path, ""));
-}
-
-/* Step 3: services. */
-static int
-stop_some(struct node *n, int set)
-{
-	busy("stopping %s", service_names(set));
-	return services_each(n, set, "ensure=stopped", service_record) == 0 ?
-	    0 : -1;
-}
-
-/* A run in progress could start the others again: they stop after it. */
-static int
-stop_act(struct node *n)
-{
-	if (lock_add(&n->lock, "stopping") == -1 ||
-	    stop_some(n, PUPPET) == -1 || runs_wait(n) == -1)
-		return -1;
-	if (interrupted())
-		return complainx("interrupted");
-	if (n->begin == DISCARD || n->begin == START)
-		return 0;
-	return stop_some(n, ALL & ~PUPPET);
-}
-
-/*
- * Adds to a set those of the services asked for that are enabled.  Returns
- * those that did not answer.
- */
-static int
-enabled_find(struct node *n, int ask, int *set)
-{
-	int i, bad;
-
-	if (ask == 0)
-		return 0;
-	busy("asking which services are enabled");
-	bad = services(n, ask, NULL);
-	for (i = 0; i < SERVICES; i++)
-		if ((ask & ~bad & 1 << i) && n->service[i].enabled)
-			*set |= 1 << i;
-	return bad;
-}
-
-/*
- * Whether a service ran whose answer was lost, in a crash or otherwise, nobody
- * knows: one that is enabled did.  Returns those of which that is unknown.
- */
-static int
-ran_find(struct node *n)
-{
-	return enabled_find(n, (n->resumed ? ALL : n->lost) & ~n->known &
-	    ~n->ran, &n->ran);
-}
-
-/* Adds to a set those that run now. */
-static int
-running_find(struct node *n, int *set)
-{
+	enum state state;
 	int i;
 
-	busy("asking which services run");
-	if (services(n, ALL, NULL) != 0)
+	if (n->journal.lock.fd != -1 && n->journal.known &&
+	    state_look(n, &state) == 0 && state == IDLE)
+		(void)work_end(n);	/* it has complained */
+	lock_leave(&n->journal.lock);
+	work_leave(n);
+	for (i = SSL; i <= BACKUP; i += BACKUP - SSL)
+		if (n->place[i].at != -1)
+			(void)close(n->place[i].at);	/* a directory */
+}
+
+/*
+ * The backup.
+ */
+
+/* Whether two places have the same key: 1, 0 or -1. */
+static int
+key_same(const struct node *n, const struct place *a, const struct place *b)
+{
+	struct pem one, two;
+	int rc, other;
+
+	rc = load(n, a, KEY, PEM_KEY, &one);
+	other = load(n, b, KEY, PEM_KEY, &two);
+	if (rc == -1 || other == -1)
 		return -1;
-	for (i = 0; i < SERVICES; i++)
-		if (n->service[i].running)
-			*set |= 1 << i;
-	return 0;
+	return rc == 1 && other == 1 && strcmp(one.fingerprint,
+	    two.fingerprint) == 0;
 }
 
+/*
+ * Whether a tree could be copied, which under -n is all there is to do: a
+ * comparison with itself refuses what a copy refuses.  Returns 0 or -1.
+ */
 static int
-stop_undo(struct node *n)
-{
-	int unknown;
-
-	unknown = ran_find(n);
-	if (n->ran != 0)
-		n->dead = services_start(n, n->ran);
-	if (unknown != 0)
-		return complainx("whether these ran before is not known, look "
-		    "at them: %s", service_names(unknown));
-	return n->dead == 0 ? 0 : -1;
-}
-
-static void
-stop_show(struct node *n)
-{
-	services_show(n, PUPPET, "ensure=stopped");
-	say("# wait until no Puppet run is in progress: %s", n->run_lock);
-	if (n->begin != DISCARD && n->begin != START)
-		services_show(n, n->ran & ~PUPPET, "ensure=stopped");
-}
-
-static void
-again_show(struct node *n)
-{
-	if (n->begin <= STOP)
-		say("diff -r %s %s", word(n->ssldir, ""), word(n->path, ""));
-}
-
-/* Step 4: a service may have written into ssl until it stopped. */
-static int
-again_act(struct node *n)
+copy_check(const struct place *p)
 {
 	char difference[DIFFERENCE_SIZE];
+
+	return tree_compare(p->at, p->name, p->at, p->name, ssl_lock_name,
+	    difference) == -1 ? -1 : 0;
+}
+
+/*
+ * Copies ssl to part and gives that its name.  A backup that is there is set
+ * aside, and goes when the new one has proved to be wanted.
+ */
+static int
+backup_copy(struct node *n)
+{
+	const struct place *const ssl = &n->place[SSL];
+	const struct place *const part = &n->place[PART];
+
+	busy("copying %s to %s", ssl->path, n->place[BACKUP].path);
+	if (n->o->dry && copy_check(ssl) == -1)
+		return -1;
+	if (n->o->dry) {
+		if (there(n, BACKUP) == 1)
+			(void)move(n, BACKUP, GONE);
+		say("cp -RPp %s %s", word(ssl->path),
+		    word(n->place[BACKUP].path));
+		return 1;
+	}
+	if (tree_copy(ssl->at, ssl->name, part->at, part->name,
+	    ssl_lock_name) == -1)
+		return -1;
+	if (there(n, BACKUP) == 1 && move(n, BACKUP, GONE) == -1)
+		return -1;
+	return move(n, PART, BACKUP) == -1 ? -1 : 1;
+}
+
+/*
+ * Sees to it that the backup is ssl: equal, it is used; with ssl's key, and in
+ * ssl a certificate of that key, it is made anew; any other is of an earlier
+ * regeneration.  Returns 1 where a backup was made, 0 or -1.
+ */
+static int
+backup_make(struct node *n)
+{
+	const struct place *const ssl = &n->place[SSL];
+	const struct place *const b = &n->place[BACKUP];
+	char difference[DIFFERENCE_SIZE], away[PATH_SIZE];
+	struct pem cert;
 	int rc;
 
-	if (n->begin > STOP)
-		return 0;
-	busy("comparing %s with %s", n->ssldir, n->path);
-	rc = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
-	    difference);
+	if (b->at == -1)
+		return complainx("no backup can be made at %s: its directory "
+		    "is not there; is it mounted?", b->path);
+	rc = there(n, BACKUP);
+	if (rc == 0)
+		return backup_copy(n);
+	if (rc == 1)
+		rc = tree_compare(ssl->at, ssl->name, b->at, b->name,
+		    ssl_lock_name, difference);
 	if (rc != 1)
 		return rc;
-	note("%s: the backup is made anew", difference);
-	n->replace = 1;
-	return copy_act(n);
+	if (key_same(n, ssl, b) == 1 && pair_fits(n, ssl) == 1) {
+		note("the backup is out of date (%s), and is replaced",
+		    difference);
+		return backup_copy(n);
+	}
+	(void)load(n, b, CERT, PEM_CERTIFICATE, &cert);
+	if (format(away, sizeof away, "%s-%s", b->path, cert.serial[0] == '\0'
+	    ? "earlier" : cert.serial) == -1)
+		return complainx("%s is too long", b->path);
+	return complainx("%s (%s) is the backup of another ssl than this "
+	    "(%s), most likely of an earlier regeneration: type mv %s %s, "
+	    "then run this again", b->path, serial(n, b), serial(n, ssl),
+	    word(b->path), word(away));
 }
 
-/* Step 5: from here on there is no ssl; old, or del, is what it was. */
-static int
-aside_act(struct node *n)
+/*
+ * Takes back what backup_make has made.  Should anything have written into ssl
+ * since, the backup may hold what is nowhere else: then it stays.
+ */
+static void
+backup_undo(struct node *n)
 {
-	if (n->unfit != NULL && n->begin == EMPTY)
-		return discard(n->at, n->ssl, n->del);
-	if (n->absent || n->begin == EMPTY || n->begin == START)
+	const struct place *const ssl = &n->place[SSL];
+	const struct place *const b = &n->place[BACKUP];
+	char difference[DIFFERENCE_SIZE];
+
+	if (tree_compare(ssl->at, ssl->name, b->at, b->name, ssl_lock_name,
+	    difference) != 0)
+		note("the backup %s stays: %s has changed since", b->path,
+		    ssl->path);
+	else if (move(n, BACKUP, PART) == 0 && there(n, GONE) == 1)
+		(void)move(n, GONE, BACKUP);	/* or the next command does */
+}
+
+/*
+ * The names.
+ */
+
+static void
+line_show(char sign, const char *line)
+{
+	note("    %c %s", sign, line);
+}
+
+/*
+ * Compares the names of the present certificate with those to come.  Returns
+ * 0, or -1 where they differ and nobody has accepted that.
+ */
+static int
+names_check(const struct node *n, const struct pem *then)
+{
+	struct pem now;
+	int rc, names, extensions;
+
+	rc = load(n, &n->place[SSL], CERT, PEM_CERTIFICATE, &now);
+	if (rc == -1)
+		return -1;
+	if (rc == 0 || now.odd) {
+		note("the present certificate cannot be read to compare its "
+		    "names; the new one gets:");
+		now.names[0] = now.extensions[0] = '\0';
+		(void)lines_differ("", then->names, line_show);
+		(void)lines_differ("", then->extensions, line_show);
 		return 0;
-	if (name_move(n->at, n->ssl, n->at, n->aside) == -1)
-		return -1;
-	n->away = 1;
-	return 0;
-}
-
-/*
- * What was set aside comes back.  An ssl that the agent has made meanwhile
- * holds a key that nobody has used.
- */
-static int
-aside_undo(struct node *n)
-{
-	int there;
-
-	if (n->swapped && name_move(n->at, n->ssl, n->at, n->fresh) == -1)
-		return -1;
-	n->swapped = 0;
-	there = name_exists(n->at, n->ssl);
-	if (there == -1)
-		return -1;
-	/* a rename whose fsync failed, and that could not be taken back */
-	if (!n->away && !there)
-		n->away = name_exists(n->at, n->aside) == 1;
-	if (!n->away && !n->absent)
+	}
+	names = lines_differ(now.names, then->names, line_show);
+	extensions = lines_differ(now.extensions, then->extensions, line_show);
+	if (names == 0 && extensions == 0)
 		return 0;
-	if (there && n->aside == n->del && tree_remove(n->at, n->ssl) == -1)
-		return -1;
-	if (there && n->aside != n->del &&
-	    name_move(n->at, n->ssl, n->at, n->del) == -1)
-		return -1;
-	if (n->away && name_move(n->at, n->aside, n->at, n->ssl) == -1)
-		return -1;
-	n->away = 0;
-	return there ? tree_remove(n->at, n->del) : 0;
-}
-
-static void
-aside_show(struct node *n)
-{
-	if (n->unfit != NULL && n->begin == EMPTY)
-		say("rm -rf %s", word(n->ssldir, ""));
-	else if (!n->absent && n->begin != START)
-		say("mv %s %s", word(n->ssldir, ""), beside(n, n->aside));
-}
-
-/*
- * Exchanges ssl for another directory beside it.  Where a run that broke off
- * has set the original aside, what has its name now was made since.
- */
-static int
-swap_act(struct node *n)
-{
-	int there;
-
-	if (n->swapped)
+	note("that is what the new certificate would lose (-) and gain (+) "
+	    "against the present one");
+	if (names != 0)
+		note("its alternative names come from dns_alt_names in "
+		    "puppet.conf, and the certname");
+	if (extensions != 0)
+		note("its extensions come from extension_requests in "
+		    "csr_attributes.yaml");
+	if (n->o->accept)
 		return 0;
-	there = name_exists(n->at, n->ssl);
-	if (there == -1)
-		return -1;
-	if (there && n->away && discard(n->at, n->ssl, n->del) == -1)
-		return -1;
-	if (there && !n->away && name_move(n->at, n->ssl, n->at, n->aside) ==
-	    -1)
-		return -1;
-	n->away |= there;
-	if (name_move(n->at, n->fresh, n->at, n->ssl) == -1)
-		return -1;
-	n->swapped = 1;
-	return 0;
+	return complainx("names or extensions are not those of the present "
+	    "certificate: mend that, then run this again; or accept it with "
+	    "-a");
 }
 
-static void
-swap_show(struct node *n)
-{
-	if (n->swapped)
-		return;
-	if (!n->absent && n->away)
-		say("rm -rf %s", word(n->ssldir, ""));
-	else if (!n->absent)
-		say("mv %s %s", word(n->ssldir, ""), beside(n, n->aside));
-	say("mv %s %s", beside(n, n->fresh), word(n->ssldir, ""));
-}
-
-/* Step 6: the cached catalog. */
+/* One name of the setting, as certificates have it. */
 static int
-catalog_act(struct node *n)
+name_plan(char *names, const char *p, size_t len)
 {
-	char path[PATH_SIZE], name[NAME_SIZE];
-	int at, rc;
+	char *const end = strchr(names, '\0');
+	char one[NAME_SIZE];
+	unsigned char address[16];
 
-	if (format(path, sizeof path, "%s/catalog/%s.json", n->client_datadir,
-	    n->certname) == -1)
-		return complainx("%s: too long", n->client_datadir);
-	at = path_dir(n->client_datadir);
-	if (at == -1)
-		return errno == ENOENT ? 0 : complain("open %s",
-		    n->client_datadir);
-	rc = name_exists(at, "catalog");
-	if (rc == 1) {
-		rc = path_open_below(at, path + strlen(n->client_datadir),
-		    name);
-		(void)close(at);	/* only read */
-		at = rc;
-	}
-	if (rc > 0 && unlinkat(at, name, 0) == -1 && errno != ENOENT)
-		rc = complain("remove %s", path);
-	if (at != -1)
-		(void)close(at);	/* only read */
-	return rc == -1 ? -1 : 0;
-}
-
-static void
-catalog_show(struct node *n)
-{
-	char name[PATH_SIZE];
-
-	(void)format(name, sizeof name, "/catalog/%s.json", n->certname);
-	say("rm -f %s", word(n->client_datadir, name));
-}
-
-/* Step 7. */
-static int
-start_act(struct node *n)
-{
-	int i;
-
-	if (ran_find(n) != 0)
+	if (len >= sizeof one)
 		return -1;
-	n->started = n->ran | PUPPET;
-	n->late = ALL & ~PUPPET;
-	busy("starting %s", service_names(n->started));
-	for (i = 0; i < SERVICES; i++)
-		if ((n->started & 1 << i) &&
-		    service_call(n, i, "ensure=running") == -1)
-			return -1;
-	return 0;
+	memcpy(one, p, len);
+	one[len] = '\0';
+	if (strncmp(one, "IP:", 3) == 0 &&
+	    inet_pton(AF_INET6, one + 3, address) == 1)
+		(void)inet_ntop(AF_INET6, address, one + 3,
+		    (socklen_t)(sizeof one - 3));	/* as they write it */
+	return format(end, NAMES_SIZE - (size_t)(end - names), "%s%s\n",
+	    strncmp(one, "DNS:", 4) == 0 || strncmp(one, "IP:", 3) == 0 ?
+	    "" : "DNS:", one);
 }
 
 /*
- * A start that is under way is ended first: a stop that overtook it would be
- * followed by it.
+ * The same before anything is made, for what the setting dns_alt_names tells.
  */
 static int
-start_undo(struct node *n)
+names_plan(const struct node *n)
 {
-	int i, bad;
+	const char *p;
+	struct pem now, then;
+	size_t len;
+	int rc;
 
-	n->late = 0;
-	if (n->started == 0)
-		return 0;
-	busy("stopping %s again", service_names(n->started));
-	for (i = 0; i < SERVICES; i++)
-		if (n->service[i].called) {
-			child_stop(&n->service[i].child);
-			child_close(&n->service[i].child);
-			n->service[i].called = 0;
-		}
-	bad = services(n, n->started, "ensure=stopped");
-	if (!n->unclean)
-		note("a request of %s may be left on the MoM: `cmregen mom "
-		    "clean %s' removes it", n->certname, n->certname);
-	return bad == 0 ? 0 : complainx("could not be stopped: %s",
-	    service_names(bad));
-}
-
-static void
-start_show(struct node *n)
-{
-	services_show(n, n->ran | PUPPET, "ensure=running");
-}
-
-/* Step 8: the request, or the certificate. */
-
-/*
- * Below 6 an agent takes a request of its name that is on the CA for its own,
- * whoever put it there: signed, it would give somebody else a certificate.
- * Returns 1 where the request is of the key in the same directory, or where
- * that cannot be told, else -1.
- */
-static int
-request_own(struct node *n, const char *dir)
-{
-	int foreign;
-
-	foreign = pem_foreign(n, dir, n->request, "CERTIFICATE REQUEST");
-	if (foreign != 1)
-		return foreign == 0 ? 1 : -1;
-	n->unclean = 1;
-	return complainx("the request in %s is not of the key there: another "
-	    "one of this name was on the CA; find out whose, run `cmregen mom "
-	    "clean %s' on the MoM, then this again", dir, n->certname);
-}
-
-/* Returns 1 when there is something to hand on, 0, or -1. */
-static int
-request_look(struct node *n)
-{
-	int rc, foreign;
-
-	rc = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
-	foreign = rc == 1 ? pem_foreign(n, n->ssl, n->cert, "CERTIFICATE") : 0;
-	if (foreign == -1)
-		return -1;
-	n->unclean = foreign || (rc == 1 && same(n, n->cert) == SAME);
-	if (n->unclean)
-		return complainx("the MoM still had %s certificate of %s, and "
-		    "the agent has fetched that: run `cmregen mom clean %s' "
-		    "on the MoM, then this again", foreign ? "another" :
-		    "the old", n->certname, n->certname);
-	if (rc != 0) {
-		n->signed_already = 1;
-		return rc;
-	}
-	rc = pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST");
-	return rc == 1 ? request_own(n, n->ssl) : rc;
-}
-
-static void
-hand_off(struct node *n)
-{
-	char rest[2 * PATH_SIZE];
-
-	if (n->signed_already) {
-		say("%s has its new certificate already (autosigning)",
-		    n->certname);
-		say_next(n->o, n->certname, "node finish", "");
-		return;
-	}
-	say("request of %s, SHA-256 fingerprint:", n->certname);
-	say("    %s", n->fingerprint);
-	(void)format(rest, sizeof rest, " -f %s %s", n->fingerprint,
-	    n->certname);
-	(void)format(text, sizeof text, "the MoM (%s)", n->ca_server);
-	say_next(n->o, text, "mom sign", rest);
-	(void)format(text, sizeof text, "%s when it is signed", n->certname);
-	say_next(n->o, text, "node finish", "");
-}
-
-static int
-request_act(struct node *n)
-{
-	long since;
-	int rc, i;
-
-	for (since = seconds(); ; nap(TICK)) {
-		rc = request_look(n);
-		if (rc != 0)
-			break;
-		for (i = 0; i < SERVICES; i++)
-			(void)service_take(n, i, "ensure=running", &n->down);
-		if (n->down & PUPPET)
-			return complainx("without the service puppet there "
-			    "will be no request");
-		if (interrupted())
-			return complainx("interrupted while it waited for the "
-			    "request");
-		if (seconds() - since >= n->wait)
-			return complainx("no request within %d s: does the "
-			    "server of the MoM (%s) run, and can it be "
-			    "reached from here?  Another request of this "
-			    "name there may prevent it, too (`cmregen mom "
-			    "clean %s' there removes it); the log of the "
-			    "service puppet tells; or wait longer with -w",
-			    (int)n->wait, n->ca_server, n->certname);
-		busy("waiting for Puppet to make key and request");
-	}
-	if (rc == 1)
-		hand_off(n);
-	return rc == 1 ? 0 : -1;
-}
-
-static void
-request_show(struct node *n)
-{
-	say("# wait for %s/%s.pem", n->requestdir, n->certname);
-}
-
-/* Step 9: nothing is undone any more. */
-static int
-end_act(struct node *n)
-{
-	int i, left, enabled, rc;
-
-	rc = discard(n->at, n->old, n->del) | tree_remove(n->bat, n->stale);
-	do {
-		left = 0;
-		for (i = 0; i < SERVICES; i++)
-			if (n->service[i].called && !service_take(n, i,
-			    "ensure=running", &n->down))
-				left |= 1 << i;
-		if (left != 0) {
-			busy("go on as above; starting: %s (Ctrl-C is safe)",
-			    service_names(left));
-			nap(TICK);
-		}
-	} while (left != 0 && !interrupted());
-	if (left != 0)
-		note("not waiting for %s, which may still be starting; the "
-		    "request stands: go on as above",
-		    service_names(left));
-	if (n->down & PUPPET)
-		rc = complainx("the service puppet does not run: start it");
-	else if (n->down != 0)
-		note("%s: not running yet, which is usual without a "
-		    "certificate; `cmregen node finish' starts what is "
-		    "enabled", service_names(n->down));
-	enabled = PUPPET;
-	left = n->down & ~PUPPET;
-	left &= ~enabled_find(n, left, &enabled);
-	left &= ~enabled;
-	if (left != 0)
-		note("%s: not enabled: start that yourself after `cmregen "
-		    "node finish'", service_names(left));
-	return rc | lock_forget(&n->lock);
-}
-
-static void
-end_show(struct node *n)
-{
-	if (!n->absent || n->away)
-		say("rm -rf %s", beside(n, n->aside));
-	if (n->replace)
-		say("rm -rf %s", word(n->path, ".cmregen-del"));
-}
-
-/*
- * Running the steps.
- */
-
-/* What stands where, after a stop part way. */
-static int
-standing(const struct node *n, const char *again)
-{
-	const struct {
-		int at;
-		const char *name, *what;
-	} name[] = {
-		{ n->at, n->ssl, "in use" },
-		{ n->bat, n->copy, "the backup, complete" },
-		{ n->at, n->old, "ssl as it was" },
-		{ n->at, n->new, "an unfinished copy" },
-		{ n->at, n->bad, "ssl as it was before the restore" },
-		{ n->at, n->next, "the new key, of `prepare -l'" },
-		{ n->at, n->del, "to be removed" },
-		{ n->bat, n->part, "an unfinished copy" },
-		{ n->bat, n->stale, "to be removed" }
-	};
-	size_t i;
-
-	(void)complainx("stopped part way; what stands now, beside %s%s%s:",
-	    n->ssldir, n->at == n->bat ? "" : " and ", n->at == n->bat ? "" :
-	    n->path);
-	for (i = 0; i < sizeof name / sizeof name[0]; i++)
-		if (name_exists(name[i].at, name[i].name) == 1)
-			note("    %s: %s", name[i].name, name[i].what);
-	if (n->dead != 0)
-		note("not running, though it was before, start it: %s",
-		    service_names(n->dead));
-	note("then run `cmregen node %s' again with the same options", again);
-	return PART_WAY;
-}
-
-/*
- * The last step is not undone: what came before it has succeeded.  An undo is
- * called for every step, also for those that an earlier run has done.
- */
-static int
-steps_run(struct node *n, const struct step *s, int first, int count,
-    const char *again)
-{
-	int i, rc;
-
-	for (i = first; i < count; i++) {
-		if (i < count - 1 && interrupted()) {
-			(void)complainx("interrupted");
-			break;
-		}
-		if (s[i].act != NULL && s[i].act(n) == -1)
-			break;
-	}
-	if (i == count)
-		return DONE;
-	if (i == count - 1)
-		return standing(n, again);
-	hold();
+	if (n->o->accept && !n->o->dry)
+		return 0;		/* the request will tell */
+	memset(&then, 0, sizeof then);
 	rc = 0;
-	for (i = count - 2; i >= 0; i--)
-		if (s[i].undo != NULL && s[i].undo(n) == -1)
-			rc = -1;
-	if (rc == -1 || lock_forget(&n->lock) == -1)
-		return standing(n, again);
-	note("not done; everything is as it was before");
-	return NOT_DONE;
+	for (p = n->told.dns_alt_names; *p != '\0' && rc == 0; p += len) {
+		p += strspn(p, ", ");
+		len = strcspn(p, ", ");
+		if (len > 0)
+			rc = name_plan(then.names, p, len);
+	}
+	if (rc == -1)
+		return complainx("dns_alt_names is too long");
+	certname_drop(n, then.names);
+	if (load(n, &n->place[SSL], CERT, PEM_CERTIFICATE, &now) == 1)
+		memcpy(then.extensions, now.extensions, sizeof now.extensions);
+	return names_check(n, &then);
+}
+
+/*
+ * Having puppet work on a directory of its own.
+ */
+
+/* The words for that.  They, and state, outlive the child. */
+static const char *const *
+puppet_words(const struct node *n, const char *verb, const char *dir,
+    const char *state)
+{
+	static const char *argv[11];
+	const int old = n->major < SSL_COMMAND;
+	int i;
+
+	i = 0;
+	argv[i++] = n->o->puppet;
+	argv[i++] = old ? "agent" : "ssl";
+	argv[i++] = old ? "--test" : verb;
+	argv[i++] = "--color=false";
+	argv[i++] = old ? "--noop" : "--waitforcert";
+	if (!old)
+		argv[i++] = "0";
+	argv[i++] = "--ssldir";
+	argv[i++] = dir;
+	argv[i++] = old ? "--statedir" : NULL;
+	argv[i++] = old ? state : NULL;
+	argv[i] = NULL;
+	return argv;
+}
+
+/*
+ * Starts puppet on the directory, to submit a request or to fetch the
+ * certificate, and waits until it has ended or what we wait for is there:
+ * puppet may go on for half a minute without need.  Without --waitforcert 0
+ * it would try for ever.  Below 6 an agent run does either, as the service
+ * user, who must be let through our directory.
+ */
+static int
+puppet_on(struct node *n, const char *verb, const struct place *dir,
+    int (*ready)(const struct node *, const struct place *), struct child *c)
+{
+	static struct place state;
+	const int old = n->major < SSL_COMMAND;
+	const char *const *argv;
+	int rc;
+
+	c->out = -1;
+	if (place_free(n, "state", &state) == -1)
+		return -1;
+	argv = puppet_words(n, verb, dir->path, state.path);
+	if (n->o->dry) {
+		if (old)
+			say("chmod 711 %s", word(n->place[WORK].path));
+		child_say(argv);
+		if (old)
+			say("chmod 700 %s; rm -rf %s", word(n->place[WORK].
+			    path), word(state.path));
+		return 0;
+	}
+	if (old && dir_make(state.at, state.name) == -1)
+		return -1;
+	if (old && fchmod(n->place[NEXT].at, 0711) == -1)
+		return complain("let puppet into %s", n->place[WORK].path);
+	rc = child_start(c, argv);
+	while (rc == 0 && !child_ended(c) && !interrupted() && !ready(n, dir))
+		nap(TICK);
+	child_stop(c);
+	if (old && fchmod(n->place[NEXT].at, 0700) == -1)
+		rc = complain("close %s again", n->place[WORK].path);
+	if (old)
+		rubbish(n, &state);
+	if (n->o->verbose)
+		child_show(c);
+	return interrupted() ? complainx("interrupted") : rc;
 }
 
 static int
-steps_show(struct node *n, const struct step *s, int first, int count)
+request_ready(const struct node *n, const struct place *dir)
 {
+	struct pem pem;
+
+	return load(n, dir, REQUEST, PEM_REQUEST, &pem) == 1;
+}
+
+/* The bytes of a regular file in a place, or -1. */
+static off_t
+file_size(const struct node *n, const struct place *p, int file)
+{
+	struct stat st;
+	int fd, rc;
+
+	fd = file_open(p->at, in(p, n->file[file]));
+	if (fd == -1)
+		return -1;
+	rc = fstat(fd, &st);
+	(void)close(fd);		/* only read */
+	return rc == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
+}
+
+/* From 6 on puppet ends when it has what it can have. */
+static int
+certificate_ready(const struct node *n, const struct place *dir)
+{
+	struct pem pem;
+
+	return n->major < SSL_COMMAND && file_size(n, dir, CRL) > 0 &&
+	    load(n, dir, CERT, PEM_CERTIFICATE, &pem) == 1;
+}
+
+/* Whether one of these words is in what a child has printed. */
+static int
+child_said(struct child *c, const char *const words[])
+{
+	char line[LINE_SIZE];
 	int i;
 
-	for (i = first; i < count; i++)
-		if (s[i].show != NULL)
-			s[i].show(n);
-	return DONE;
+	child_rewind(c);
+	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
+		for (i = 0; words[i] != NULL; i++)
+			if (strstr(line, words[i]) != NULL)
+				return 1;
+	return 0;
+}
+
+/* What puppet could not do on the directory, and what helps. */
+static int
+puppet_explain(const struct node *n, struct child *c)
+{
+	static const char *const taken[] = {
+		"conflict on the server", "already has a signed certificate",
+		"already has a requested certificate", "does not match",
+		"mismatch", NULL
+	};
+	static const char *const unknown_ca[] = {
+		"certificate verify failed", NULL
+	};
+
+	child_show(c);
+	if (child_said(c, unknown_ca))
+		return complainx("the certificate of the MoM does not verify "
+		    "with %s/%s: put the MoM's present CA certificate there, "
+		    "then run this again", n->place[SSL].path, n->file[CA]);
+	if (child_said(c, taken))
+		return complainx("the MoM has a certificate or another request"
+		    " of this name: run 'cmregen mom clean %s' there, then "
+		    "this again (or it signs by itself, and its ca.conf "
+		    "forbids these names)", n->told.certname);
+	return complainx("the MoM (%s) has taken no request: does its server "
+	    "run, and can it be reached from here?  Should it have one, "
+	    "'cmregen mom clean %s' there removes it", n->told.ca_server,
+	    n->told.certname);
 }
 
 /*
  * node prepare.
  */
 
+/* Whether puppet, given that ssldir, keeps everything there. */
 static int
-prepare_run(struct node *n, const struct step *s, int first, int count)
+files_move(const struct node *n, const struct place *dir)
 {
-	if (leftovers_remove(n) == -1)
-		return NOT_DONE;
-	if (n->begin == COPY && n->away) {
-		if (name_move(n->at, n->old, n->at, n->ssl) == -1)
-			return NOT_DONE;
-		n->away = n->absent = 0;
+	char file[FILES][PATH_SIZE];
+	struct setting s[FILES];
+	const char *rest;
+	int i;
+
+	files_table(s, file);
+	if (settings_ask(n->o, "agent", dir->path, s, FILES) == -1)
+		return -1;
+	for (i = 0; i < FILES; i++) {
+		rest = below(dir->path, file[i]);
+		if (rest == NULL || strncmp(n->file[i], rest, strlen(rest)) !=
+		    0)
+			return complainx("puppet's setting %s is %s whatever "
+			    "the ssldir is, so that puppet would write into "
+			    "the ssl in use: take it out of puppet.conf first",
+			    file_setting[i], file[i]);
 	}
-	return steps_run(n, s, first, count, "prepare");
+	return 0;
+}
+
+/*
+ * Makes the directory that puppet is to work in, with the CA's certificate as
+ * ssl has it: puppet then talks to that MoM alone (from 6 on).
+ */
+static int
+make_begin(const struct node *n, const struct place *dir)
+{
+	const struct place *const ssl = &n->place[SSL];
+	const char *const ca = n->file[CA];
+	char certs[PATH_SIZE];
+	int rc;
+
+	(void)format(certs, sizeof certs, "%.*s", (int)(strrchr(ca, '/') - ca),
+	    ca);
+	if (n->o->dry) {
+		say("mkdir -p %s/%s", word(dir->path), certs);
+		say("cp -p %s/%s %s/%s", word(ssl->path), ca, word(dir->path),
+		    ca);
+		return 0;
+	}
+	if (dir_like(dir->at, dir->name, ssl->at, ssl->name) == -1 ||
+	    dir_like(dir->at, in(dir, certs), ssl->at, in(ssl, certs)) == -1)
+		return -1;
+	rc = file_copy(ssl->at, in(ssl, ca), dir->at, in(dir, ca));
+	if (rc == 0)
+		note("%s has no %s: puppet trusts the MoM that answers, so "
+		    "compare the fingerprint, and sign with -f", ssl->path,
+		    ca);
+	return rc == -1 ? -1 : 0;
+}
+
+/*
+ * Reads what puppet has made besides the key: the request, or where the CA has
+ * signed it the certificate.  Returns as load does.
+ */
+static int
+paper_load(const struct node *n, const struct place *dir, struct pem *paper)
+{
+	int rc;
+
+	rc = load(n, dir, CERT, PEM_CERTIFICATE, paper);
+	return rc == 0 ? load(n, dir, REQUEST, PEM_REQUEST, paper) : rc;
+}
+
+/*
+ * Judges what puppet has made: there is a key, not the one in use, and the
+ * request, or the certificate where the CA signs by itself, is of that key.
+ * Below 6 an agent takes any request of its name for its own.
+ */
+static int
+make_judge(const struct node *n, const struct place *dir,
+    const struct pem *paper)
+{
+	struct pem key;
+	int rc;
+
+	rc = load(n, dir, KEY, PEM_KEY, &key);
+	if (rc != 1)
+		return rc == -1 ? -1 : complainx("puppet has made no key in "
+		    "%s", dir->path);
+	rc = key_same(n, dir, &n->place[SSL]);
+	if (rc != 0)
+		return rc == -1 ? -1 : complainx("puppet has made no new key: the one in %s "
+		    "is the key in use", dir->path);
+	if (pem_pair(&key, paper) == 0)
+		return complainx("the %s in %s is not of the key there: the "
+		    "MoM had another one of this name; find out whose, run "
+		    "'cmregen mom clean %s' there, then this again",
+		    paper->serial[0] == '\0' ? "request" : "certificate",
+		    dir->path, n->told.certname);
+	return names_check(n, paper);
+}
+
+/* The user to whom ssl belongs; puppet makes files as root, too. */
+static int
+seal(const struct node *n, const struct place *p)
+{
+	const struct place *const ssl = &n->place[SSL];
+	struct stat st;
+
+	if (fstatat(ssl->at, ssl->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", ssl->path);
+	return tree_seal(p->at, p->name, st.st_uid);
+}
+
+static void
+hand_off_mom(const struct node *n, const struct pem *paper)
+{
+	char host[PATH_SIZE], rest[2 * NAME_SIZE];
+
+	tell(n->o, "request of %s, SHA-256 fingerprint:", n->told.certname);
+	tell(n->o, "    %s", paper->fingerprint);
+	(void)format(host, sizeof host, "the MoM (%s)", n->told.ca_server);
+	(void)format(rest, sizeof rest, " -f %s %s", paper->fingerprint,
+	    n->told.certname);
+	say_next(n->o, 0, host, "mom sign", rest);
+}
+
+/* When a file in the work directory was written, as certificates have it. */
+static const char *
+time_of(const struct node *n, const char *file)
+{
+	static char text[TIME_SIZE];
+	const struct tm *tm;
+	struct stat st;
+
+	if (n->place[NEXT].at == -1 || fstatat(n->place[NEXT].at, file, &st,
+	    AT_SYMLINK_NOFOLLOW) == -1)
+		return "an unknown time";
+	tm = gmtime(&st.st_mtim.tv_sec);
+	if (tm == NULL)
+		return "an unknown time";
+	(void)format(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d UTC",
+	    tm->tm_year + 1900, tm->tm_mon + 1, tm->tm_mday, tm->tm_hour,
+	    tm->tm_min, tm->tm_sec);		/* it fits */
+	return text;
+}
+
+static void
+hand_off(const struct node *n, const struct pem *paper)
+{
+	const int signed_already = paper->serial[0] != '\0';
+	char host[PATH_SIZE];
+
+	if (signed_already)
+		tell(n->o, "the new certificate of %s is here (serial number "
+		    "%s): nothing to sign", n->told.certname, paper->serial);
+	else
+		hand_off_mom(n, paper);
+	(void)format(host, sizeof host, "%s%s", n->told.certname,
+	    signed_already ? "" : " when it is signed");
+	say_next(n->o, 1, host, "node finish", "");
+	if (n->o->dry) {
+		tell(n->o, "(whether extensions stay the same, the request "
+		    "tells)");
+		return;
+	}
+	note("until then it serves with the certificate that 'mom clean' "
+	    "revokes: agents that fetch the CRL refuse it, so finish soon%s%s"
+	    "%s", signed_already ? "" : "; if 'mom clean' is run after ",
+	    signed_already ? "" : time_of(n, in(&n->place[NEXT],
+	    n->file[KEY])), signed_already ? "" : ", begin again: 'node "
+	    "restore', 'node prepare'");
+}
+
+/*
+ * Makes next, judged and on disk.  Returns 0; -1; or 1 where the MoM may have
+ * a request of which nothing was said.
+ */
+static int
+stage_next(struct node *n, const struct place *make, struct pem *paper)
+{
+	struct child c;
+	int rc, made;
+
+	made = 0;
+	if (make_begin(n, make) == -1)
+		return -1;
+	busy("having puppet make key and request");
+	rc = puppet_on(n, "submit_request", make, request_ready, &c);
+	if (n->o->dry)
+		(void)format(paper->fingerprint, sizeof paper->fingerprint,
+		    "FINGERPRINT");
+	else if (rc == 0) {
+		rc = paper_load(n, make, paper);
+		if (rc == 0)
+			(void)puppet_explain(n, &c);
+		made = rc == 1;
+		rc = made ? make_judge(n, make, paper) : -1;
+	}
+	child_close(&c);
+	if (!made && !n->o->dry && !interrupted())
+		return -1;
+	if (rc == 0 && !n->o->dry)
+		rc = seal(n, make);
+	return rc == -1 || place_move(n, make, &n->place[NEXT]) == -1 ||
+	    journal_add(n, "staged", "") == -1;
 }
 
 static int
-prepare_show(struct node *n, const struct step *s, int first, int count)
+stage_check(struct node *n, struct place *make)
 {
-	if (running_find(n, &n->ran) == -1 || ran_find(n) != 0)
+	char keys[PATH_SIZE];
+	struct pem key;
+	int fd, rc;
+
+	if (disabled_check(n) == -1)
+		return -1;
+	rc = there(n, SSL);
+	if (rc != 1)
+		return rc == -1 ? -1 : complainx("there is no %s%s",
+		    n->place[SSL].path, there(n, BACKUP) == 1 ? ": run "
+		    "'cmregen node restore' first" : ": let Puppet make it");
+	(void)format(keys, sizeof keys, "%.*s", (int)(strrchr(n->file[KEY],
+	    '/') - n->file[KEY]), n->file[KEY]);
+	fd = file_open(n->place[SSL].at, in(&n->place[SSL], keys));
+	if (fd == -1)
+		return complain("open %s in %s", keys, n->place[SSL].path);
+	(void)close(fd);		/* only read */
+	if (load(n, &n->place[SSL], KEY, PEM_KEY, &key) == 0)
+		note("%s has no key: `node restore' will not be able to use "
+		    "this backup", n->place[SSL].path);
+	if (place_free(n, "make", make) == -1)
+		return -1;
+	return files_move(n, make) == -1 || names_plan(n) == -1 ? -1 : 0;
+}
+
+/* prepare in idle: everything that was made goes, where it fails. */
+static int
+stage(struct node *n)
+{
+	struct place make;
+	struct pem paper;
+	int made, rc;
+
+	memset(&paper, 0, sizeof paper);
+	memset(&make, 0, sizeof make);
+	if (stage_check(n, &make) == -1 || rubbish_remove(n) == -1)
 		return NOT_DONE;
-	leftovers_show(n);
-	if (n->begin == COPY && n->away) {
-		say("mv %s %s", beside(n, n->old), word(n->ssldir, ""));
-		n->away = n->absent = 0;
+	made = n->o->dry ? backup_make(n) : 0;
+	if (made == -1)
+		return NOT_DONE;
+	if (n->o->dry && n->place[NEXT].at == -1)
+		say("mkdir -m 700 %s", word(n->place[WORK].path));
+	if (journal_add(n, "backup", n->place[BACKUP].path) == -1)
+		made = -1;
+	else if (!n->o->dry)
+		made = backup_make(n);
+	rc = made == -1 ? -1 : stage_next(n, &make, &paper);
+	if (rc == 0) {
+		(void)rubbish_remove(n);	/* it has complained */
+		hand_off(n, &paper);
+		return DONE;
 	}
-	if (first < 4)			/* there is no request yet */
-		(void)format(n->fingerprint, sizeof n->fingerprint,
-		    "FINGERPRINT");
-	(void)steps_show(n, s, first, count);
-	hand_off(n);
+	hold();
+	if (line_last(n->journal.text)[0] != '\0')
+		return stands(n);
+	if (made == 1)
+		backup_undo(n);
+	(void)discard(n, NEXT);			/* it has complained */
+	(void)rubbish_remove(n);		/* likewise */
+	note("not done; nothing was changed here");
+	if (rc == 1)
+		note("if the MoM has the request, 'cmregen mom clean %s' "
+		    "there removes it", n->told.certname);
+	return NOT_DONE;
+}
+
+/* prepare in staged: the same hand-off; a missing backup is made. */
+static int
+stage_again(struct node *n)
+{
+	const struct place *const next = &n->place[NEXT];
+	struct pem paper;
+	int rc;
+
+	rc = paper_load(n, next, &paper);
+	if (rc != 1)
+		return rc == -1 ? NOT_DONE : foreign(n);
+	if (there(n, BACKUP) == 0 && (journal_add(n, "backup",
+	    n->place[BACKUP].path) == -1 || backup_make(n) == -1))
+		return NOT_DONE;
+	hand_off(n, &paper);
 	return DONE;
 }
 
-/* Decides where to begin, past what `prepare -l' and finish have left. */
+/*
+ * The exchange.
+ */
+
+/* Step 2.  A run in progress could start the others again: they stop after. */
 static int
-prepare_check(struct node *n)
+stop(struct node *n)
+{
+	const int set = n->o->root != NULL ? 0 : journal_set(n);
+
+	if (n->o->root != NULL)
+		return 0;
+	busy("stopping %s", service_names(PUPPET | (set & OTHERS)));
+	if (services(n, PUPPET, "ensure=stopped") != 0 || runs_wait(n) == -1)
+		return -1;
+	if (interrupted())
+		return complainx("interrupted");
+	if ((set & OTHERS) == 0)
+		return 0;
+	return services(n, set & OTHERS, "ensure=stopped") == 0 ? 0 : -1;
+}
+
+/* The same where there is no other way out: -a goes past what does not stop. */
+static int
+stop_or_accept(struct node *n)
+{
+	if (stop(n) == 0)
+		return 0;
+	if (!n->o->accept || interrupted())
+		return -1;
+	note("-a was given: going on all the same");
+	return 0;
+}
+
+/*
+ * Step 4.  Where old is there already, ssl was made by Puppet meanwhile, and
+ * holds a key that nobody has used.
+ */
+static int
+swap(const struct node *n)
+{
+	int ssl, old;
+
+	ssl = there(n, SSL);
+	old = there(n, OLD);
+	if (ssl == -1 || old == -1)
+		return -1;
+	if (ssl == 1 && (old == 1 ? discard(n, SSL) : move(n, SSL, OLD)) == -1)
+		return -1;
+	return move(n, NEXT, SSL);
+}
+
+/* Step 5: the cached catalog; that there is none is fine. */
+static int
+catalog_remove(const struct node *n)
+{
+	char path[PATH_SIZE], name[NAME_SIZE];
+	int at, fd, rc;
+
+	if (n->o->root != NULL)
+		return 0;
+	if (format(path, sizeof path, "%s/catalog/%s.json",
+	    n->told.client_datadir, n->told.certname) == -1)
+		return complainx("%s: too long", n->told.client_datadir);
+	if (n->o->dry) {
+		say("rm -f %s", word(path));
+		return 0;
+	}
+	at = path_dir(n->told.client_datadir);
+	if (at == -1)
+		return errno == ENOENT ? 0 : complain("open %s",
+		    n->told.client_datadir);
+	rc = name_exists(at, "catalog");
+	if (rc == 1) {
+		fd = path_open_below(at, path + strlen(n->told.client_datadir),
+		    name);
+		rc = fd == -1 ? -1 : name_remove(fd, name);
+		if (fd != -1)
+			(void)close(fd);	/* a directory */
+	}
+	(void)close(at);		/* only read */
+	return rc;
+}
+
+/* Step 6.  Returns 0, or -1 where a service does not run, unless accepted. */
+static int
+serve(struct node *n)
+{
+	const int set = n->o->root != NULL ? 0 : journal_set(n) & ~PUPPET;
+	int bad;
+
+	bad = set == 0 ? 0 : services_serve(n, set);
+	if (bad == 0)
+		return 0;
+	(void)complainx("not running with %s: %s", n->place[SSL].path,
+	    service_names(bad));
+	if (!n->o->accept)
+		return -1;
+	note("-a was given: going on all the same");
+	return 0;
+}
+
+static int
+exchange(struct node *n)
 {
 	int next;
 
-	next = name_exists(n->at, n->next);
-	if (next == 1)
-		return complainx("`cmregen node prepare -l' has begun a "
-		    "regeneration: go on with `cmregen node finish', or give "
-		    "it up with `cmregen node restore'");
-	n->begin = next == 0 ? begin(n) : REFUSE;
-	if (n->begin > STOP && n->begin != REFUSE && n->exchanging)
-		return complainx("a `cmregen node finish' broke off: run it "
-		    "again");
-	return n->begin == REFUSE ? -1 : 0;
-}
-
-static int
-prepare(struct node *n)
-{
-	static const struct step step[] = {
-		{ copy_act, copy_undo, copy_show },
-		{ stop_act, stop_undo, stop_show },
-		{ again_act, NULL, again_show },
-		{ aside_act, aside_undo, aside_show },
-		{ catalog_act, NULL, catalog_show },
-		{ start_act, start_undo, start_show },
-		{ request_act, NULL, request_show },
-		{ end_act, NULL, end_show }
-	};
-	/* where ssl is gone services may run again since: stop them */
-	static const int first[] = {	/* enum begin */
-		0, 1, 1, 4, 1
-	};
-	const int count = sizeof step / sizeof step[0];
-	int i, there;
-
-	if (prepare_check(n) == -1)
-		return NOT_DONE;
-	if (n->unfit != NULL)
-		note("%s is discarded: %s", n->ssldir, n->unfit);
-	i = first[n->begin];
-	there = n->begin == START ? request_look(n) : 1;
-	if (there == -1)
-		return NOT_DONE;
-	if (there == 0)
-		i = 1;			/* a puppet that runs makes none */
-	else if (n->begin == START)
-		n->away = 0;		/* handed on: the old is history */
-	return n->o->dry ? prepare_show(n, step, i, count) :
-	    prepare_run(n, step, i, count);
-}
-
-/*
- * Without an outage: node prepare -l, and what finish does after it.  The new
- * key and request are made in a directory of their own beside ssl, and the
- * certificate is fetched into it, while the old one serves; then everything
- * that interrupts comes in one moment.
- */
-
-/*
- * Has puppet work on the directory: make key and request and submit it, or
- * fetch the certificate.  Below 6 one agent run does either; it is ended when
- * the certificate is there and the agent has had the time to say that it does
- * not fit the key.  Returns its exit status.
- */
-static int
-late_call(struct node *n, const char *verb, struct child *c)
-{
-	static char ssldir[PATH_SIZE], state[PATH_SIZE];
-	const char *const ssl[] = {
-		n->o->puppet, "ssl", verb, "--color=false", "--ssldir",
-		ssldir, NULL
-	};
-	const char *const agent[] = {
-		n->o->puppet, "agent", "--test", "--noop", "--color=false",
-		"--ssldir", ssldir, "--statedir", state, NULL
-	};
-	static const char *argv[sizeof agent / sizeof agent[0]];
-	long since;
-	int major, seen;
-
-	memset(c, 0, sizeof *c);
-	c->out = -1;
-	major = puppet_major(n->o);
-	if (major == -1 || format(ssldir, sizeof ssldir, "%s.cmregen-next",
-	    n->ssldir) == -1 || format(state, sizeof state,
-	    "%s.cmregen-state", n->ssldir) == -1)
+	next = there(n, NEXT);
+	if (next == -1 || (next == 1 && swap(n) == -1) ||
+	    catalog_remove(n) == -1)
 		return -1;
-	memcpy(argv, major < 6 ? agent : ssl, major < 6 ? sizeof agent :
-	    sizeof ssl);
-	if (n->o->dry) {
-		child_say(argv);
-		return 0;
-	}
-	if (child_start(c, argv) == -1)
-		return -1;
-	seen = major < 6 ? 0 : -1;
-	for (since = -1; !child_ended(c) && !interrupted(); nap(TICK)) {
-		if (seen == 0)
-			seen = pem_look(n, n->next, n->cert, "CERTIFICATE");
-		if (seen == 1 && since == -1)
-			since = seconds();
-		if (since != -1 && seconds() - since >= JUDGED)
-			break;
-	}
-	child_stop(c);
-	return child_status(c);
-}
-
-/* Whether the certificate in next is the one that ssl has. */
-static int
-late_old(struct node *n)
-{
-	return alike(n->at, n->next, n->at, n->ssl, n->cert) == SAME;
-}
-
-/*
- * Whether the certificate that the MoM has is the old one, or another that
- * does not fit the new key.
- */
-static int
-late_refused(struct node *n, struct child *c)
-{
-	int refused;
-
-	refused = late_old(n);
-	child_rewind(c);
-	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
-		if (strstr(line, "already has a signed certificate") != NULL ||
-		    strstr(line, "conflict on the server") != NULL ||
-		    strstr(line, "does not match") != NULL)
-			refused = 1;
-	return refused;
-}
-
-/* What was there without a request is of a run that broke off. */
-static int
-late_make(struct node *n)
-{
-	struct child c;
-	int rc;
-
-	if (discard(n->at, n->next, n->del) == -1 ||
-	    dir_like(n->at, n->next, n->ssl) == -1)
-		return -1;
-	busy("having puppet make key and request in %s", n->next);
-	(void)late_call(n, "submit_request", &c);
-	n->unclean = late_refused(n, &c);
-	rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
-	n->signed_already = rc == 1;
-	if (rc == 0)
-		rc = pem_look(n, n->next, n->request, "CERTIFICATE REQUEST");
 	if (interrupted())
-		rc = complainx("interrupted");
-	else if (n->unclean)
-		rc = complainx("the MoM refuses the request, since it has a "
-		    "certificate or another request of this name: run "
-		    "`cmregen mom clean %s' there, then this again",
-		    n->certname);
-	else if (rc != 1) {
-		rc = complainx("there is no request that the MoM has taken");
-		child_show(&c);
-	} else if (!n->signed_already && request_own(n, n->next) == -1)
-		rc = -1;
-	else if (n->o->verbose)
-		child_show(&c);
-	child_close(&c);
-	return rc == 1 ? tree_remove(n->at, n->state) : -1;
+		return complainx("interrupted");
+	return serve(n);
+}
+
+/* Begins one: writes down which services shall run afterwards. */
+static int
+exchange_begin(struct node *n, const char *line)
+{
+	int set;
+
+	set = 0;
+	if (n->o->root == NULL) {
+		busy("asking which services run");
+		if (services_ask(n, SERVERS, &set) == -1)
+			return -1;
+	}
+	if (interrupted())
+		return complainx("interrupted");
+	return journal_add(n, line, service_names(set));
+}
+
+/* Starts puppet, if it ran.  Returns 0, or -1 unless that is accepted. */
+static int
+puppet_start(struct node *n)
+{
+	const int set = n->o->root != NULL ? 0 : journal_set(n) & PUPPET;
+
+	if (set == 0 || services_start(n, set) == 0)
+		return 0;
+	if (!n->o->accept)
+		return -1;
+	note("-a was given: going on without the service puppet");
+	return 0;
 }
 
 /*
- * Whether an earlier run has made a request in next, or has the certificate;
- * either is judged again, since that run may not have got so far: 1, 0 or -1.
+ * Where there is no backup any more, old becomes it.  Returns 0; 1 where that
+ * is not possible, and a person has to; or -1.
  */
 static int
-late_made(struct node *n)
+end_backup(const struct node *n)
 {
-	const char *file, *label;
-	int there;
+	int old, backup;
 
-	there = late_old(n) ? 0 : pem_look(n, n->next, n->cert, "CERTIFICATE");
-	n->signed_already = there == 1;
-	file = n->signed_already ? n->cert : n->request;
-	label = n->signed_already ? "CERTIFICATE" : "CERTIFICATE REQUEST";
-	if (there == 0)
-		there = pem_look(n, n->next, file, label);
-	if (there == 1 && pem_foreign(n, n->next, file, label) != 0)
-		there = n->signed_already = 0;
-	return there;
+	old = there(n, OLD);
+	backup = there(n, BACKUP);
+	if (old == -1 || backup == -1)
+		return -1;
+	if (old == 0 || backup == 1)
+		return 0;
+	return n->place[BACKUP].at == -1 || move(n, OLD, BACKUP) == -1;
 }
 
+/* The end: all is done, and served; what is left is rubbish. */
 static int
-late_prepare(struct node *n)
-{
-	struct child c;
-	int there;
-
-	n->begin = begin(n);
-	if (n->begin == REFUSE)
-		return NOT_DONE;
-	if (n->begin > STOP || n->away) {
-		(void)complainx(n->exchanging || name_exists(n->at, n->next) ==
-		    1 ? "a `cmregen node finish' broke off: run it again" :
-		    "a `cmregen node prepare' without -l has begun: run that "
-		    "again");
-		return NOT_DONE;
-	}
-	there = late_made(n);
-	if (there == -1 || (!n->o->dry && (tree_remove(n->at, n->del) == -1 ||
-	    tree_remove(n->at, n->state) == -1)))
-		return NOT_DONE;
-	if (n->o->dry && !there) {
-		(void)late_call(n, "submit_request", &c);
-		(void)format(n->fingerprint, sizeof n->fingerprint,
-		    "FINGERPRINT");
-	} else if (!there && late_make(n) == -1) {
-		hold();
-		if (!n->unclean)
-			note("a request of %s may be left on the MoM: "
-			    "`cmregen mom clean %s' removes it", n->certname,
-			    n->certname);
-		if (discard(n->at, n->next, n->del) == -1 ||
-		    tree_remove(n->at, n->state) == -1)
-			return standing(n, "prepare -l");
-		note("not done; nothing was stopped, moved or removed");
-		return NOT_DONE;
-	}
-	hand_off(n);
-	return DONE;
-}
-
-int
-node_prepare(const struct options *o)
+conclude(struct node *n)
 {
 	int rc;
 
-	rc = NOT_DONE;
-	if (node_open(&node, o, PREPARE_WAIT) == 0 &&
-	    disabled_check(&node) == 0 && lock(&node) == 0)
-		rc = o->live ? late_prepare(&node) : prepare(&node);
-	node_close(&node);
-	return rc;
+	if (!n->o->dry && !line_is(line_last(n->journal.text), "done") &&
+	    journal_add(n, "done", "") == -1)
+		return stands(n);
+	rc = end_backup(n);
+	if (rc == 1) {
+		(void)complainx("all is done, but the backup is gone; type "
+		    "mv %s %s, then run this again",
+		    word(n->place[OLD].path), word(n->place[BACKUP].path));
+		return PART_WAY;
+	}
+	if (rc == 0 && n->o->dry) {
+		say("rm -rf %s", word(n->place[WORK].path));
+		return DONE;
+	}
+	if (rc == -1 || discard(n, OLD) == -1 || discard(n, NEXT) == -1 ||
+	    rubbish_remove(n) == -1)
+		return stands(n);
+	/* the key that was replaced may not be gone: the next command sees */
+	if (interrupted()) {
+		(void)complainx("interrupted while it removed what is left");
+		return stands(n);
+	}
+	return work_end(n) == -1 ? stands(n) : DONE;
 }
 
 /*
  * node finish.
  */
 
-enum run { RAN, AGAIN, UNSIGNED, FAILED };
-
-/* What a line tells of a run that did nothing. */
-static enum run
-run_line(const char *p, enum run now)
+/* The end of every undo of finish: the services of the line, but these. */
+static int
+undone(struct node *n, int bad)
 {
-	if (strstr(p, "Puppet configuration client already in progress") !=
-	    NULL || strstr(p, "nother puppet instance is already running") !=
-	    NULL)
-		return AGAIN;
-	if (now == FAILED && (strstr(p, "no certificate found") != NULL ||
-	    strstr(p, "Couldn't fetch certificate") != NULL))
-		return UNSIGNED;
-	return now;
+	bad |= services_start(n, journal_set(n) & PUPPET);
+	if (bad != 0) {
+		(void)complainx("not running: %s", service_names(bad));
+		return stands(n);
+	}
+	if (journal_cut(n) == -1 || rubbish_remove(n) == -1)
+		return stands(n);
+	note("not done; everything is as it was before; to try again:");
+	next_show(n);
+	return NOT_DONE;
+}
+
+/* Before anything was exchanged: the server has noticed nothing. */
+static int
+stop_undo(struct node *n)
+{
+	hold();
+	busy("starting what was stopped");
+	return undone(n, services_start(n, journal_set(n) & ~PUPPET));
+}
+
+/* Takes back what was exchanged, by this run or one before it. */
+static int
+exchange_undo(struct node *n)
+{
+	int next, old, ssl;
+
+	hold();
+	next = there(n, NEXT);
+	old = there(n, OLD);
+	ssl = there(n, SSL);
+	if (next == -1 || old == -1 || ssl == -1 || next + old == 0)
+		return stands(n);
+	if (old == 1 && ((ssl == 1 && (next == 1 ? discard(n, SSL) :
+	    move(n, SSL, NEXT)) == -1) || move(n, OLD, SSL) == -1))
+		return stands(n);
+	return undone(n, services_serve(n, journal_set(n) & ~PUPPET));
 }
 
 /*
- * Once there is a certificate, the run is real: what it prints is shown as it
- * comes.
+ * Whether the certificate in next is there, of the key there, and not the one
+ * in use: 1; 0 where there is none; or -1.
+ */
+static int
+fetched(const struct node *n, struct pem *cert)
+{
+	const struct place *const next = &n->place[NEXT];
+	struct pem key, now;
+	int rc;
+
+	rc = load(n, next, CERT, PEM_CERTIFICATE, cert);
+	if (rc != 1)
+		return rc;
+	if (load(n, next, KEY, PEM_KEY, &key) == 1 &&
+	    pem_pair(&key, cert) != 0 &&
+	    (load(n, &n->place[SSL], CERT, PEM_CERTIFICATE, &now) != 1 ||
+	    strcmp(now.fingerprint, cert->fingerprint) != 0))
+		return 1;
+	return complainx("the certificate that the MoM has of %s is not of "
+	    "the key in %s: run 'cmregen node restore' here, 'cmregen mom "
+	    "clean %s' there, then begin again", n->told.certname, next->path,
+	    n->told.certname);
+}
+
+/* There is no certificate in time. */
+static int
+fetch_failed(const struct node *n, struct child *c, const struct pem *request)
+{
+	static const char *const refused[] = {
+		"does not match", "mismatch", "doesn't match", NULL
+	};
+	static const char *const away[] = {
+		"onnection refused", "Failed to open TCP", "timed out",
+		"getaddrinfo", NULL
+	};
+
+	child_show(c);
+	if (child_said(c, refused))
+		return complainx("the MoM has a certificate of %s that is not "
+		    "of the new key: run 'cmregen node restore' here, "
+		    "'cmregen mom clean %s' there, then begin again",
+		    n->told.certname, n->told.certname);
+	if (child_said(c, away))
+		return complainx("the MoM (%s) does not answer: does its "
+		    "server run, and can it be reached from here?",
+		    n->told.ca_server);
+	(void)complainx("the request is not signed yet");
+	if (request->fingerprint[0] != '\0')
+		hand_off(n, request);
+	return -1;
+}
+
+/*
+ * Fetches the certificate into next.  Puppet removes the request when it is
+ * there, so that is read before; what a CA has dropped or added is said.
+ */
+static int
+fetch(struct node *n)
+{
+	const struct place *const next = &n->place[NEXT];
+	struct pem request, cert;
+	struct child c;
+	long since;
+	int rc;
+
+	if (load(n, next, REQUEST, PEM_REQUEST, &request) == -1)
+		return -1;
+	c.out = -1;
+	rc = fetched(n, &cert);
+	/* below 6 an agent fetches a CRL only from a MoM that it verifies */
+	if (rc == 1 && n->major < SSL_COMMAND && file_size(n, next, CRL) < 1)
+		rc = 0;
+	busy("fetching the certificate");
+	for (since = seconds(); rc == 0; nap(RETRY)) {
+		if (puppet_on(n, "download_cert", next, certificate_ready, &c)
+		    == -1)
+			rc = -1;
+		else if (n->o->dry)
+			return 0;
+		else
+			rc = fetched(n, &cert);
+		if (rc != 0 || seconds() - since >= wait_of(n))
+			break;
+		child_close(&c);
+		busy("waiting for the certificate: sign the request");
+	}
+	if (rc == 0)
+		rc = fetch_failed(n, &c, &request);
+	child_close(&c);
+	if (rc == 1 && request.fingerprint[0] != '\0' && !request.odd &&
+	    lines_differ(request.names, cert.names, line_show) +
+	    lines_differ(request.extensions, cert.extensions, line_show) > 0)
+		note("the CA has left that out (-) or added it (+); if that "
+		    "is not wanted, go back with 'cmregen node restore', "
+		    "later with -a");
+	return rc == 1 ? 0 : -1;
+}
+
+/*
+ * Sees to it that next has what ssl has, with its owners and modes: from 6 on
+ * puppet may not have fetched the CRL.
+ */
+static int
+next_complete(const struct node *n)
+{
+	const struct place *const ssl = &n->place[SSL];
+	const struct place *const next = &n->place[NEXT];
+	const char *file;
+	int i;
+
+	for (i = KEY; i <= CRL; i++) {
+		file = n->file[i];
+		if (file_size(n, ssl, i) < 1)
+			continue;
+		if (i == CRL && n->major >= SSL_COMMAND &&
+		    file_size(n, next, i) == -1 && file_copy(ssl->at,
+		    in(ssl, file), next->at, in(next, file)) == -1)
+			return -1;
+		if (file_size(n, next, i) < 1)
+			return complainx("puppet has left no %s in %s: does "
+			    "the MoM's certificate verify with %s there?  Put "
+			    "its CA certificate there, then run this again",
+			    file, next->path, n->file[CA]);
+		if (owner_like(next->at, in(next, file), ssl->at,
+		    in(ssl, file)) == -1)
+			return -1;
+	}
+	return seal(n, next);
+}
+
+enum run { RAN, AGAIN, FAILED };
+
+/*
+ * Runs Puppet once, its output on the terminal.  4 and 6 mean that it ran with
+ * the new certificate, and a resource failed.
  */
 static enum run
 agent_run(struct node *n)
 {
+	static const char *const busy_words[] = {
+		"Puppet configuration client already in progress",
+		"nother puppet instance is already running", NULL
+	};
 	const char *const argv[] = {
 		n->o->puppet, "agent", "--test", "--color=false", NULL
 	};
-	enum run result;
 	struct child c;
-	int status, shown, seen;
+	int status, rc;
 
-	if (child_start(&c, argv) == -1) {
-		child_close(&c);
-		return FAILED;
-	}
-	seen = 0;
-	while (!child_ended(&c) && !interrupted()) {
-		if (seen == 0)
-			seen = pem_look(n, n->ssl, n->cert, "CERTIFICATE");
-		if (seen == 1)
-			child_follow(&c);
+	rc = child_start(&c, argv);
+	while (rc == 0 && !child_ended(&c) && !interrupted()) {
+		child_follow(&c);
 		nap(TICK);
 	}
 	child_stop(&c);
+	child_follow(&c);
 	status = child_status(&c);
-	result = status == 0 || status == 2 ? RAN : FAILED;
-	shown = result == RAN || c.from > 0;
-	if (shown)
-		child_follow(&c);
-	child_rewind(&c);
-	while (status < 2 && child_line(&c, line, sizeof line) == 1)
-		result = run_line(line, result);
-	if (result == FAILED && shown)
-		(void)complainx("the Puppet run failed, see above");
-	else if (result == FAILED) {
-		(void)complainx("the Puppet run failed");
-		child_show(&c);
-	}
+	rc = status == 1 && child_said(&c, busy_words) ? AGAIN : FAILED;
+	if (status == 0 || status == 2 || status == 4 || status == 6)
+		rc = RAN;
+	if (interrupted())
+		(void)complainx("the Puppet run was interrupted");
+	else if (rc == RAN && status >= 4)
+		note("Puppet ran with the new certificate, and a resource "
+		    "failed (status %d, see above)", status);
+	else if (rc == FAILED)
+		(void)complainx("the Puppet run failed (status %d, see above)",
+		    status);
 	child_close(&c);
-	return result;
+	return (enum run)rc;
 }
 
 /* Runs Puppet until it ran, failed, or the time is over. */
@@ -2038,618 +2526,232 @@ agent_loop(struct node *n)
 	enum run result;
 	long since;
 
+	if (disabled_check(n) == -1)
+		return FAILED;
 	for (since = seconds(); ; nap(RETRY)) {
-		if (interrupted() || runs_wait(n) == -1)
-			return AGAIN;
+		if (runs_wait(n) == -1)
+			return FAILED;
 		busy("running Puppet");
 		result = agent_run(n);
-		if (interrupted() || result == RAN || result == FAILED ||
-		    seconds() - since >= n->wait)
-			return result;
-		busy(result == UNSIGNED ? "waiting for the certificate: sign "
-		    "the request on the MoM" : "waiting for another Puppet "
-		    "run to end");
-	}
-}
-
-/* Has every service run that is enabled.  Returns those that do not. */
-static int
-services_enabled(struct node *n)
-{
-	int i, set, bad, down;
-
-	busy("asking which services are enabled");
-	bad = services(n, ALL, NULL);
-	for (set = down = i = 0; i < SERVICES; i++)
-		if (n->service[i].enabled) {
-			set |= 1 << i;
-			if (!n->service[i].running)
-				down |= 1 << i;
+		if (result == AGAIN && seconds() - since >= wait_of(n)) {
+			(void)complainx("another Puppet run did not end in "
+			    "time");
+			return FAILED;
 		}
-	if (down != 0) {
-		(void)services_start(n, down);
-		nap(MOMENT);
+		if (interrupted() || result != AGAIN)
+			return interrupted() ? FAILED : result;
 	}
-	busy("looking whether %s run", service_names(set));
-	bad |= services(n, set, NULL);
-	for (i = 0; i < SERVICES; i++)
-		if ((set & 1 << i) && !n->service[i].running)
-			bad |= 1 << i;
-	return bad;
-}
-
-static int
-finish_check(struct node *n)
-{
-	const char *const name[] = { n->old, n->new, n->bad };
-	int i, rc;
-
-	for (i = 0; i < 3; i++) {
-		rc = name_exists(n->at, name[i]);
-		if (rc == 1)
-			(void)complainx("%s is there: run `cmregen node %s' "
-			    "again first", name[i], i == 0 ? "prepare" :
-			    "restore");
-		if (rc != 0)
-			return -1;
-	}
-	rc = name_exists(n->bat, n->copy);
-	if (rc == 0)
-		return complainx("no backup %s: give the same -b as before; "
-		    "where all was finished, and the backup removed, nothing "
-		    "is left to do; else begin with `cmregen mom clean %s' on "
-		    "the MoM, then run `cmregen node prepare' here", n->path,
-		    n->certname);
-	if (rc == 1 && !ssl_like(n, n->bat, n->copy))
-		return complainx("%s has no %s: it is no backup; give the -b "
-		    "of `node prepare'", n->path, n->key);
-	if (rc == 1)
-		rc = n->absent ? NONE : same(n, n->key);
-	if (rc == -1 || rc == OTHER)
-		return rc == OTHER ? 0 : -1;
-	return complainx("%s has %s key: when %s is cleaned on the MoM, run "
-	    "`cmregen node prepare' first, or give the same -b", n->ssldir,
-	    rc == NONE ? "no" : "still the backup's", n->certname);
-}
-
-/* Waits for the signature.  Returns DONE when the certificate is there. */
-static int
-late_fetch(struct node *n)
-{
-	struct child c;
-	long since;
-	int rc;
-
-	for (since = seconds(); ; nap(RETRY)) {
-		if (n->o->dry)
-			say("# wait until the request is signed");
-		else
-			busy("fetching the certificate: sign the request on "
-			    "the MoM");
-		(void)late_call(n, "download_cert", &c);
-		rc = pem_look(n, n->next, n->cert, "CERTIFICATE");
-		if (n->o->dry || rc == 1 || rc == -1 || interrupted() ||
-		    seconds() - since >= n->wait)
-			break;
-		child_close(&c);
-	}
-	if (!n->o->dry)
-		(void)tree_remove(n->at, n->state);	/* it complains */
-	if (!n->o->dry && !interrupted() && rc == 1 && (late_refused(n, &c) ||
-	    read_below(n->at, n->next, n->key, text) < 1)) {
-		(void)complainx("the MoM's certificate of %s does not belong "
-		    "to the key in %s: run `cmregen node restore' here, "
-		    "`cmregen mom clean %s' there, and begin again",
-		    n->certname, n->next, n->certname);
-		child_close(&c);
-		return NOT_DONE;
-	}
-	if (rc == 1 || n->o->dry) {
-		child_close(&c);
-		return DONE;
-	}
-	(void)complainx(interrupted() ? "interrupted" :
-	    "there is no certificate yet: puppet says what it knows");
-	child_show(&c);
-	child_close(&c);
-	if (pem_look(n, n->next, n->request, "CERTIFICATE REQUEST") == 1)
-		hand_off(n);
-	return NOT_DONE;
-}
-
-/* Which services run now is known from here on, also after a crash. */
-static int
-late_stop_act(struct node *n)
-{
-	int i, set;
-
-	set = 0;
-	if (lock_add(&n->lock, "exchanging") == -1 ||
-	    running_find(n, &set) == -1)
-		return -1;
-	for (i = 0; i < SERVICES; i++) {
-		n->service[i].changed = (set & 1 << i) != 0;
-		if (service_record(n, i, 0) == -1)
-			return -1;
-	}
-	return stop_some(n, PUPPET) == -1 ? -1 : runs_wait(n);
-}
-
-/* The server takes the certificate by a reload; where that fails, anew. */
-static int
-reload(struct node *n)
-{
-	char program[PATH_SIZE];
-	const char *const argv[] = { program, "reload", NULL };
-	struct child c;
-	int rc;
-
-	if (puppetserver_path(n->o, program) == -1)
-		return -1;
-	rc = child_start(&c, argv) == 0 && child_wait(&c) == 0 ? 0 : -1;
-	if (rc == -1 || n->o->verbose)
-		child_show(&c);
-	child_close(&c);
-	return rc;
-}
-
-/* Has what runs take the ssl that is there now. */
-static int
-late_serve(struct node *n)
-{
-	const int server = n->ran & SERVERS, plain = n->ran & OTHERS;
-	int bad, again;
-
-	again = plain;
-	n->served = 1;
-	busy("having the services take %s", n->ssldir);
-	if (server != 0 && reload(n) == -1)
-		again |= server;
-	bad = services(n, again, "ensure=stopped");
-	bad |= services(n, server | plain, "ensure=running");
-	return bad == 0 ? 0 : complainx("not running with %s: %s", n->ssldir,
-	    service_names(bad));
-}
-
-static int
-late_serve_act(struct node *n)
-{
-	if (late_serve(n) == -1)
-		return -1;
-	return services(n, n->ran & PUPPET, "ensure=running") == 0 ? 0 : -1;
-}
-
-static int
-late_stop_undo(struct node *n)
-{
-	int rc;
-
-	rc = n->served ? late_serve(n) : 0;
-	return stop_undo(n) | rc;
-}
-
-static void
-late_stop_show(struct node *n)
-{
-	services_show(n, PUPPET, "ensure=stopped");
-	say("# wait until no Puppet run is in progress: %s", n->run_lock);
-}
-
-static void
-late_serve_show(struct node *n)
-{
-	char program[PATH_SIZE];
-
-	if (n->ran & SERVERS && puppetserver_path(n->o, program) == 0)
-		say("%s reload", word(program, ""));
-	services_show(n, n->ran & OTHERS, "ensure=stopped");
-	services_show(n, n->ran & (OTHERS | PUPPET), "ensure=running");
 }
 
 /*
- * Where a swap broke off, it goes on; else the certificate is fetched, and the
- * backup checked as prepare does.  Returns the first step, or -1.
+ * Has the services of a set run, and all that are enabled.  One that dies just
+ * after its start is looked at a moment later.  Returns those that do not run.
  */
 static int
-late_begin(struct node *n, int next, int old)
+services_prove(struct node *n, int set)
 {
-	n->fresh = n->next;
-	if (old) {
-		n->begin = START;
-		n->away = 1;
-		n->swapped = n->served = !next;
-		return old_backed(n) == -1 ? -1 : 1;
-	}
-	n->begin = begin(n);
-	if (n->begin == COPY || n->begin == STOP)
-		return late_fetch(n) == DONE ? n->begin == STOP : -1;
-	if (n->begin != REFUSE)
-		(void)complainx("%s and the backup %s do not belong to the "
-		    "same regeneration as %s: `cmregen node restore' gives "
-		    "it up", n->ssldir, n->path, n->next);
-	return -1;
+	long since;
+	int now, bad, i;
+
+	now = 0;
+	busy("seeing to it that all services run");
+	if (services_ask(n, ALL, &now) == -1)
+		return ALL;
+	set |= now;
+	for (bad = i = 0; i < SERVICES; i++)
+		if ((set & 1 << i) != 0 && !n->service[i].running)
+			bad |= 1 << i;
+	if (bad == 0 && !n->o->dry)
+		return 0;
+	(void)services_start(n, n->o->dry ? set : bad);
+	if (n->o->dry)
+		return 0;
+	for (since = seconds(); seconds() - since < MOMENT; )
+		nap(TICK);
+	(void)services(n, set, NULL);
+	for (bad = i = 0; i < SERVICES; i++)
+		if ((set & 1 << i) != 0 && !n->service[i].running)
+			bad |= 1 << i;
+	if (bad != 0)
+		(void)complainx("not running: %s", service_names(bad));
+	return bad;
 }
 
-/* Returns DONE also where no prepare -l has begun. */
+/* Whether the pair in place is a new one: 0, or -1. */
 static int
-late_finish(struct node *n)
+pair_new(const struct node *n)
 {
-	static const struct step step[] = {
-		{ copy_act, copy_undo, copy_show },
-		{ late_stop_act, late_stop_undo, late_stop_show },
-		{ again_act, NULL, again_show },
-		{ swap_act, aside_undo, swap_show },
-		{ catalog_act, NULL, catalog_show },
-		{ late_serve_act, NULL, late_serve_show },
-		{ end_act, NULL, end_show }
+	if (pair_fits(n, &n->place[SSL]) != 1)
+		return complainx("key and certificate in %s do not belong "
+		    "together", n->place[SSL].path);
+	if (key_same(n, &n->place[SSL], &n->place[OLD]) != 0)
+		return complainx("%s still has the key that was to be "
+		    "replaced", n->place[SSL].path);
+	return 0;
+}
+
+static void
+finished(const struct node *n)
+{
+	int i, set;
+
+	for (set = i = 0; i < SERVICES; i++)
+		if (n->service[i].running)
+			set |= 1 << i;
+	say("%s has a new key and certificate: %s", n->told.certname,
+	    serial(n, &n->place[SSL]));
+	say("before: %s; running now: %s", there(n, OLD) == 1 ?
+	    serial(n, &n->place[OLD]) : "not there", service_names(set));
+	say("the backup holds the old key; when nothing needs it any more: "
+	    "rm -rf %s", word(n->place[BACKUP].path));
+}
+
+/* finish in unproven: the Puppet run, the services, the proof. */
+static int
+prove(struct node *n)
+{
+	const char *const agent[] = {
+		n->o->puppet, "agent", "--test", "--color=false", NULL
 	};
-	const int count = sizeof step / sizeof step[0];
-	int next, old, i;
+	int ran, bad;
 
-	next = name_exists(n->at, n->next);
-	old = name_exists(n->at, n->old);
-	if (next == -1 || old == -1)
-		return NOT_DONE;
-	if (!next && (!old || n->absent || same(n, n->key) != OTHER ||
-	    same(n, n->cert) != OTHER))
-		return !n->o->dry && tree_remove(n->at, n->del) == -1 ?
-		    NOT_DONE : DONE;
-	i = late_begin(n, next, old);
-	if (i == -1)
-		return NOT_DONE;
 	if (n->o->dry) {
-		if (running_find(n, &n->ran) == -1)
-			return NOT_DONE;
-		leftovers_show(n);
-		return steps_show(n, step, i, count);
+		child_say(agent);
+		say("# 0 and 2 mean success, 4 and 6 a resource that failed");
+		(void)services_prove(n, journal_set(n));
+		return conclude(n);
 	}
-	if (leftovers_remove(n) == -1)
-		return NOT_DONE;
-	i = steps_run(n, step, i, count, "finish");
-	n->absent = 0;
-	return i;
-}
-
-static int
-finish_unsigned(struct node *n)
-{
-	int stopped;
-
-	stopped = interrupted();
-	(void)complainx("%sthere is no certificate of %s yet", stopped ?
-	    "interrupted; " : "", n->certname);
-	if (pem_look(n, n->ssl, n->request, "CERTIFICATE REQUEST") == 1)
-		hand_off(n);
-	return stopped ? PART_WAY : NOT_DONE;
-}
-
-static int
-finish_broken(const char *stands)
-{
-	(void)complainx("stopped part way: %s; repair what is said above, "
-	    "then run `cmregen node finish' again", stands);
-	return PART_WAY;
-}
-
-static const char in_place[] = "the new key and certificate are in place";
-
-/* Returns an exit status. */
-static int
-finish_run(struct node *n)
-{
-	enum run result;
-	int cert, down, foreign;
-
-	result = agent_loop(n);
-	cert = same(n, n->cert);
-	if (cert == NONE && (interrupted() || result == UNSIGNED ||
-	    result == AGAIN))
-		return finish_unsigned(n);
-	foreign = pem_foreign(n, n->ssl, n->cert, "CERTIFICATE") == 1;
-	if (cert == SAME || foreign)
-		(void)complainx("the certificate is %s: run `cmregen mom "
-		    "clean %s' on the MoM, then `cmregen node prepare' here",
-		    foreign ? "not of the new key" : "still the old one",
-		    n->certname);
-	down = cert == OTHER ? services_enabled(n) : 0;
-	if (foreign)
-		cert = NONE;
-	if (down != 0)
-		(void)complainx("not running: %s", service_names(down));
+	ran = agent_loop(n) == RAN;
 	if (interrupted())
-		(void)complainx("interrupted");
-	else if (result == AGAIN)
-		(void)complainx("a Puppet run of somebody else did not end in "
-		    "time");
-	if (cert != OTHER || result != RAN || down != 0 || interrupted())
-		return finish_broken(cert == OTHER ? in_place :
-		    "there is a new key, but no new certificate");
-	say("%s has a new key and certificate, and Puppet ran", n->certname);
-	say("the backup %s holds the old key: remove it when nothing needs it "
-	    "any more", n->path);
-	return DONE;
+		return stands(n);
+	bad = services_prove(n, journal_set(n));
+	if (pair_new(n) == -1)
+		return stands(n);
+	if ((!ran || bad != 0) && !n->o->accept)
+		return stands(n);
+	if (!ran || bad != 0)
+		note("-a was given: done all the same");
+	finished(n);
+	return conclude(n);
 }
 
-/* Services that do not answer now are named, too. */
+/* From the exchange of the directories on. */
 static int
-finish_show(struct node *n, int late)
+finish_exchange(struct node *n)
 {
-	int set, bad;
-
-	set = 0;
-	bad = enabled_find(n, ALL, &set);
-	if (!late)
-		say("# wait until the request is signed");
-	say("%s agent --test", word(n->o->puppet, ""));
-	services_show(n, set | bad, "ensure=running");
-	return DONE;
+	if (exchange(n) == -1)
+		return exchange_undo(n);
+	if (journal_add(n, "run", "") == -1)
+		return line_is(line_last(n->journal.text), "run") ? stands(n) :
+		    exchange_undo(n);
+	return prove(n);
 }
 
-int
-node_finish(const struct options *o)
+/* finish in staged. */
+static int
+finish_staged(struct node *n)
 {
-	struct node *const n = &node;
-	int rc, late;
+	int rc;
 
-	rc = NOT_DONE;
-	if (node_open(n, o, FINISH_WAIT) == 0 && disabled_check(n) == 0 &&
-	    lock(n) == 0)
-		rc = late_finish(n);
-	late = rc == DONE && o->dry &&
-	    (n->away || name_exists(n->at, n->next) == 1);
-	if (rc == DONE && !late && finish_check(n) == -1)
-		rc = n->swapped ? finish_broken(in_place) : NOT_DONE;
-	else if (rc == DONE)
-		rc = o->dry ? finish_show(n, late) : finish_run(n);
-	if (rc == DONE && !o->dry && lock_forget(&n->lock) == -1)
-		rc = PART_WAY;
-	node_close(n);
-	return rc;
+	if (disabled_check(n) == -1)
+		return NOT_DONE;
+	rc = there(n, BACKUP);
+	if (rc == 0)
+		(void)complainx("the backup %s is missing: is it mounted?  "
+		    "'cmregen node prepare' makes it again",
+		    n->place[BACKUP].path);
+	if (n->o->dry)
+		say("# wait until the request is signed");
+	if (rc != 1 || fetch(n) == -1 || (!n->o->dry && next_complete(n) ==
+	    -1))
+		return NOT_DONE;
+	if (exchange_begin(n, "finish") == -1)
+		return line_is(line_last(n->journal.text), "finish") ?
+		    stop_undo(n) : NOT_DONE;
+	if (stop(n) == -1 || (!n->o->dry && backup_make(n) == -1))
+		return stop_undo(n);
+	return finish_exchange(n);
+}
+
+/* finish in exchanging and exchanged. */
+static int
+finish_on(struct node *n)
+{
+	return stop(n) == -1 ? exchange_undo(n) : finish_exchange(n);
 }
 
 /*
  * node restore.
  */
 
-/* Below root: no puppet is asked, and no link is followed. */
-static int
-root_open(struct node *n, const struct options *o)
+/* What the files do not bring back, and how to begin again. */
+static void
+restored(const struct node *n)
 {
-	const char *const inside_root = o->ssldir == NULL ?
-	    "/etc/puppetlabs/puppet/ssl" : o->ssldir;
-	struct stat ssl;
-	size_t len;
-	int root, there;
+	char host[PATH_SIZE], rest[4 * PATH_SIZE + NAME_SIZE];
 
-	memset(n, 0, sizeof *n);
-	n->o = o;
-	n->at = n->bat = n->lock.fd = -1;
-	len = strlen(o->root);
-	while (len > 0 && o->root[len - 1] == '/')
-		len--;
-	(void)format(n->ssldir, sizeof n->ssldir, "%s", o->root);
-	if (format(n->ssldir + len, sizeof n->ssldir - len, "%s",
-	    inside_root) == -1)
-		return complainx("%s: too long", inside_root);
-	root = path_dir(o->root);
-	if (root == -1)
-		return complain("open %s", o->root);
-	n->at = path_open_below(root, inside_root, n->ssl);
-	if (n->at != -1 && o->backup != NULL && o->backup[len] == '/' &&
-	    strncmp(o->backup, o->root, len) == 0) {
-		(void)format(n->path, sizeof n->path, "%s", o->backup);
-		n->bat = path_open_below(root, o->backup + len, n->copy);
-	} else if (n->at != -1 && backup_open(n) == -1)
-		n->bat = -1;
-	(void)close(root);		/* only read */
-	if (n->at == -1)
-		note("is the system mounted at %s?", o->root);
-	if (n->at == -1 || n->bat == -1 || names_beside(n) == -1)
-		return -1;
-	there = ssl_check(n, &ssl);
-	if (there == -1 || backup_check(n, &ssl, there) == -1)
-		return -1;
-	n->absent = !there;
-	return 0;
+	if (!n->o->dry)
+		say("%s: %s", n->place[SSL].path, serial(n, &n->place[SSL]));
+	if (n->o->root != NULL) {
+		tell(n->o, "next: start that system; a certificate that was "
+		    "cleaned on the MoM stays revoked");
+		return;
+	}
+	tell(n->o, "what 'mom clean' has revoked stays revoked; to begin "
+	    "again (leave out the first if that was done since):");
+	(void)format(host, sizeof host, "the MoM (%s)", n->told.ca_server);
+	(void)format(rest, sizeof rest, " %s", n->told.certname);
+	say_next(n->o, 0, host, "mom clean", rest);
+	(void)format(rest, sizeof rest, "%s%s", n->o->backup == NULL ? "" :
+	    " -b ", n->o->backup == NULL ? "" : word(n->o->backup));
+	say_next(n->o, 1, n->told.certname, "node prepare", rest);
 }
 
+/* The last steps of both ways back: puppet, and the end. */
 static int
-pair_named(const struct node *n)
+restore_end(struct node *n)
 {
-	return read_below(n->bat, n->copy, n->key, text) > 0 &&
-	    read_below(n->bat, n->copy, n->cert, text) > 0;
+	int rc;
+
+	if (puppet_start(n) == -1)
+		return stands(n);
+	rc = conclude(n);
+	if (rc == DONE)
+		restored(n);
+	return rc;
 }
 
 /*
- * With no puppet to ask: whether any NAME.pem has both key and certificate,
- * which are then those that count.
+ * restore while prepare or finish is under way: takes back what they have
+ * done.  Where finish has not begun no service is touched.
  */
 static int
-pair_any(struct node *n)
+go_back(struct node *n)
 {
-	char path[PATH_SIZE];
-	struct dirent *e;
-	DIR *d;
-	int fd, found;
+	const int begun = line_find(n->journal.text, "finish") != NULL;
+	int old;
 
-	(void)format(path, sizeof path, "%s/private_keys", n->copy);
-	fd = file_open(n->bat, path);
-	d = fd == -1 ? NULL : fdopendir(fd);
-	if (d == NULL) {
-		if (fd != -1)
-			(void)close(fd);	/* only read */
-		return 0;
-	}
-	n->key = n->hostprivkey;
-	n->cert = n->hostcert;
-	for (found = 0; !found && (e = readdir(d)) != NULL; ) {
-		(void)format(n->hostprivkey, sizeof n->hostprivkey,
-		    "private_keys/%s", e->d_name);
-		(void)format(n->hostcert, sizeof n->hostcert, "certs/%s",
-		    e->d_name);
-		found = e->d_name[0] != '.' && pair_named(n);
-	}
-	(void)closedir(d);		/* only read */
-	return found;
+	if (!line_is(line_last(n->journal.text), "back") &&
+	    journal_add(n, "back", "") == -1)
+		return begun || line_is(line_last(n->journal.text), "back") ?
+		    stands(n) : NOT_DONE;
+	if (begun && stop_or_accept(n) == -1)
+		return stands(n);
+	old = there(n, OLD);
+	if (old == -1 || discard(n, NEXT) == -1 || (old == 1 &&
+	    (discard(n, SSL) == -1 || move(n, OLD, SSL) == -1)))
+		return stands(n);
+	if (begun && (catalog_remove(n) == -1 || serve(n) == -1))
+		return stands(n);
+	return restore_end(n);
 }
 
-/* A CA that is mounted below root is as much a CA. */
+/* restore in restoring and restored. */
 static int
-root_ca_check(struct node *n)
+restore_on(struct node *n)
 {
-	char path[PATH_SIZE];
-	int fd;
-
-	(void)format(path, sizeof path, "%s/ca/ca_key.pem", n->ssl);
-	fd = file_open(n->at, path);
-	/* a link is ELOOP, or ENOTDIR where a directory was wanted */
-	if (fd == -1 && errno != ELOOP && errno != ENOTDIR)
-		return 0;
-	if (fd != -1)
-		(void)close(fd);	/* only read */
-	return complainx("a CA is in %s: node commands are for compile "
-	    "masters", n->ssldir);
-}
-
-static int
-backup_copy_act(struct node *n)
-{
-	if (n->fresh == n->old)
-		return 0;
-	busy("copying %s to %s", n->path, n->new);
-	if (tree_remove(n->at, n->new) == -1 || tree_copy(n->bat, n->copy,
-	    n->at, n->new, volatile_name) == -1)
-		return -1;
-	return tree_settle(n->bat, n->copy, n->at, n->new, volatile_name);
-}
-
-static int
-backup_copy_undo(struct node *n)
-{
-	return tree_remove(n->at, n->new);
-}
-
-static void
-backup_copy_show(struct node *n)
-{
-	if (n->fresh == n->old)
-		return;
-	if (name_exists(n->at, n->new) == 1)
-		say("rm -rf %s", beside(n, n->new));
-	say("cp -Rp %s %s", word(n->path, ""), beside(n, n->new));
-}
-
-/* What ran, or is enabled; nobody waits for puppet to make a request. */
-static int
-back_start_act(struct node *n)
-{
-	int bad;
-
-	n->started = n->ran;
-	if (enabled_find(n, ALL & ~n->ran, &n->started) != 0)
-		return -1;
-	if (n->started == 0)
-		return 0;
-	bad = services_start(n, n->started);
-	if (bad & PUPPET)
-		return -1;
-	n->down = bad;
-	return 0;
-}
-
-static int
-back_start_undo(struct node *n)
-{
-	int bad;
-
-	bad = services(n, n->started, "ensure=stopped");
-	return bad == 0 ? 0 : complainx("could not be stopped: %s",
-	    service_names(bad));
-}
-
-static void
-back_start_show(struct node *n)
-{
-	services_show(n, n->ran, "ensure=running");
-	say("# and what else is enabled");
-}
-
-static int
-back_end_act(struct node *n)
-{
-	const char *const name[] = { n->bad, n->old, n->next };
-	int i, rc;
-
-	rc = tree_remove(n->at, n->del);
-	for (i = 0; i < 3; i++)
-		rc |= discard(n->at, name[i], n->del);
-	rc |= tree_remove(n->at, n->new) | tree_remove(n->at, n->state);
-	if (n->down != 0)
-		rc = complainx("%s is restored, but these do not run, start "
-		    "them: %s", n->ssldir, service_names(n->down));
-	return rc | lock_forget(&n->lock);
-}
-
-static void
-back_end_show(struct node *n)
-{
-	const char *const name[] = { n->bad, n->old, n->next, n->state };
-	size_t i;
-
-	if (!n->absent)
-		say("rm -rf %s", beside(n, n->aside));
-	for (i = 0; i < sizeof name / sizeof name[0]; i++)
-		if (name[i] != n->fresh && name_exists(n->at, name[i]) == 1)
-			say("rm -rf %s", beside(n, name[i]));
-	if (n->fresh == n->old && name_exists(n->at, n->new) == 1)
-		say("rm -rf %s", beside(n, n->new));
-}
-
-/* What the files do not bring back, and how to go on. */
-static int
-restore_next(const struct node *n)
-{
-	if (n->o->root != NULL) {
-		say("next: start that system; a certificate that was cleaned "
-		    "on the MoM stays revoked");
-		return DONE;
-	}
-	say("a certificate that was cleaned on the MoM stays revoked, and a "
-	    "request may be left there; to make it anew:");
-	(void)format(text, sizeof text, "the MoM (%s)", n->ca_server);
-	(void)format(other, sizeof other, " %s", n->certname);
-	say_next(n->o, text, "mom clean", other);
-	say_next(n->o, n->certname, "node prepare", "");
-	return DONE;
-}
-
-static int
-restore_end(const struct node *n)
-{
-	if (!n->o->dry)
-		say("%s is %s again", n->ssldir, n->fresh == n->old ?
-		    "what prepare had set aside" : "as the backup");
-	if (n->fresh != n->old)
-		say("the backup %s stays", n->path);
-	return restore_next(n);
-}
-
-/* Whether the work that is left is but to start and clean up. */
-static int
-restored(struct node *n)
-{
-	char difference[DIFFERENCE_SIZE];
-	int left;
-
-	left = name_exists(n->at, n->bad) | name_exists(n->at, n->old) |
-	    name_exists(n->at, n->new) | name_exists(n->at, n->next);
-	if (n->swapped)
-		return 1;
-	if (left == -1 || n->absent || n->fresh == n->old)
-		return left == -1 ? -1 : 0;
-	left = tree_compare(n->at, n->ssl, n->bat, n->copy, volatile_name,
-	    difference);
-	return left == -1 ? -1 : left == 0;
+	return stop_or_accept(n) == -1 || exchange(n) == -1 ? stands(n) :
+	    restore_end(n);
 }
 
 /*
@@ -2659,162 +2761,300 @@ restored(struct node *n)
 static int
 owner_check(const struct node *n)
 {
-	struct stat ssl, copy;
+	const struct place *const b = &n->place[BACKUP];
+	const struct place *const ssl = &n->place[SSL];
+	struct stat copy, st;
 
-	if (fstatat(n->bat, n->copy, &copy, AT_SYMLINK_NOFOLLOW) == -1)
-		return complain("look at %s", n->path);
-	if (n->absent || copy.st_uid != 0 || fstatat(n->at, n->ssl, &ssl,
-	    AT_SYMLINK_NOFOLLOW) == -1 || ssl.st_uid == 0)
+	if (fstatat(b->at, b->name, &copy, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", b->path);
+	if (fstatat(ssl->at, ssl->name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    (st.st_uid == copy.st_uid && st.st_gid == copy.st_gid))
 		return 0;
-	return complainx("the backup %s belongs to root, %s to another user, "
-	    "who could not read its key: type chown -Rh %d:%d %s, then run "
-	    "this again", n->path, n->ssldir, (int)ssl.st_uid,
-	    (int)ssl.st_gid, word(n->path, ""));
+	return complainx("the backup %s does not have the owner of %s, who "
+	    "could then not read the key: type chown -Rh %d:%d %s, then run "
+	    "this again", b->path, ssl->path, (int)st.st_uid, (int)st.st_gid,
+	    word(b->path));
 }
 
-/* A regeneration that is finished can be undone, but that costs its result. */
-static void
-restore_warn(const struct node *n)
-{
-	if (!n->absent && same(n, n->key) == OTHER && same(n, n->cert) ==
-	    OTHER)
-		note("%s has a newer key and certificate than the backup: "
-		    "they are given up", n->ssldir);
-}
-
+/*
+ * Whether the backup can take the place of ssl, and whether that is needed:
+ * 1; 0 where ssl is equal to it; or -1.
+ */
 static int
-restore_source(struct node *n)
+restore_check(struct node *n)
 {
-	int old, copy, bad;
+	const struct place *const b = &n->place[BACKUP];
+	const struct place *const ssl = &n->place[SSL];
+	char difference[DIFFERENCE_SIZE];
+	int rc;
 
-	old = name_exists(n->at, n->old);
-	copy = name_exists(n->bat, n->copy);
-	bad = name_exists(n->at, n->bad);
-	if (old == -1 || copy == -1 || bad == -1)
+	rc = there(n, BACKUP);
+	if (rc != 1)
+		return rc == -1 ? -1 : complainx("nothing is under way, and there is no "
+		    "backup %s: name it with -b", b->path);
+	rc = pair_fits(n, b);
+	if (rc != 1)
+		return rc == -1 ? -1 : complainx("%s holds no key with its "
+		    "certificate: name the right backup with -b", b->path);
+	if (owner_check(n) == -1)
 		return -1;
-	/* beside bad, ssl goes where an undo still finds it */
-	n->aside = bad && !n->absent ? n->del : n->bad;
-	n->away = bad && n->absent;
-	n->fresh = n->new;
-	if (copy && (n->o->root != NULL ? pair_any(n) : pair_named(n))) {
-		if (old && old_backed(n) == -1)
+	if (there(n, SSL) != 1)
+		return there(n, SSL) == -1 ? -1 : 1;
+	rc = tree_compare(ssl->at, ssl->name, b->at, b->name, ssl_lock_name,
+	    difference);
+	if (rc != 1 || key_same(n, ssl, b) == 1 || pair_fits(n, ssl) != 1)
+		return rc;
+	note("%s: %s; %s: %s", ssl->path, serial(n, ssl), b->path,
+	    serial(n, b));
+	if (n->o->accept)
+		return 1;
+	return complainx("ssl is not the backup's, whose certificate is most "
+	    "likely revoked: to give up the one in use all the same, -a");
+}
+
+/* Makes next a copy of the backup. */
+static int
+restore_copy(struct node *n)
+{
+	const struct place *const b = &n->place[BACKUP];
+	struct place make;
+
+	if (place_free(n, "make", &make) == -1 ||
+	    (n->o->dry && copy_check(b) == -1))
+		return -1;
+	if (n->o->dry) {
+		if (n->place[NEXT].at == -1)
+			say("mkdir -m 700 %s", word(n->place[WORK].path));
+		say("cp -RPp %s %s", word(b->path), word(make.path));
+	} else {
+		busy("copying %s to %s", b->path, n->place[NEXT].path);
+		if (tree_copy(b->at, b->name, make.at, make.name,
+		    ssl_lock_name) == -1)
 			return -1;
-		restore_warn(n);
-		return owner_check(n);
 	}
-	if (copy)
-		return complainx("%s holds no key with its certificate: it "
-		    "is no backup; name the right one with -b", n->path);
-	n->fresh = n->old;
-	n->swapped = !old && !n->absent && bad;	/* and this run goes on */
-	if (!old && !n->swapped)
-		return complainx("no backup %s: name it with -b; where `node "
-		    "prepare' did not get as far as to make one, nothing was "
-		    "changed", n->path);
-	if (n->swapped) {
-		n->aside = n->bad;
-		n->away = 1;
-	}
-	return 0;
+	return place_move(n, &make, &n->place[NEXT]);
+}
+
+/* ssl is as the backup: what is enabled is started, and that is all. */
+static int
+restore_none(struct node *n)
+{
+	int bad;
+
+	tell(n->o, "%s is as the backup %s already", n->place[SSL].path,
+	    n->place[BACKUP].path);
+	bad = n->o->root == NULL ? services_prove(n, 0) : 0;
+	return bad != 0 && !n->o->accept ? PART_WAY : DONE;
 }
 
 /*
- * Whether `prepare -l' was run, and finish has not yet set ssl aside, or a
- * restore of that broke off.
+ * Before ssl is moved a restore that fails is taken back: the services, then
+ * the line, then next, so that no line is left that next does not fit.
  */
 static int
-late_begun(const struct node *n)
+restore_undo(struct node *n)
 {
-	return !n->absent && name_exists(n->at, n->old) == 0 &&
-	    (n->giving_up || name_exists(n->at, n->next) == 1);
+	const char *const last = line_last(n->journal.text);
+
+	hold();
+	if (last[0] != '\0' && services_start(n, journal_set(n)) != 0)
+		return stands(n);
+	if ((last[0] != '\0' && journal_cut(n) == -1) ||
+	    discard(n, NEXT) == -1 || rubbish_remove(n) == -1)
+		return stands(n);
+	note("not done; everything is as it was before");
+	return NOT_DONE;
+}
+
+/* restore in idle. */
+static int
+restore_idle(struct node *n)
+{
+	int rc;
+
+	rc = restore_check(n);
+	if (rc != 1)
+		return rc == -1 ? NOT_DONE : restore_none(n);
+	if (restore_copy(n) == -1)
+		return restore_undo(n);
+	if (n->o->root == NULL && journal_add(n, "backup",
+	    n->place[BACKUP].path) == -1)
+		return restore_undo(n);
+	if (exchange_begin(n, "restore") == -1 || stop(n) == -1)
+		return restore_undo(n);
+	if (n->o->dry && there(n, NEXT) == 0)
+		(void)swap(n);		/* of a next that is not there yet */
+	return exchange(n) == -1 ? stands(n) : restore_end(n);
 }
 
 /*
- * Then nothing is to be taken back but a directory that nobody uses yet, and
- * what a finish that broke off has stopped.
+ * What the other states have for a command.
  */
+
+/* finish in idle. */
 static int
-late_restore(struct node *n)
+nothing(struct node *n)
 {
-	if (n->o->dry) {
-		say("rm -rf %s", beside(n, n->next));
-		services_show(n, n->ran, "ensure=running");
-		return DONE;
-	}
-	if (lock_add(&n->lock, "giving up") == -1 ||
-	    leftovers_remove(n) == -1 ||
-	    discard(n->at, n->next, n->del) == -1 ||
-	    tree_remove(n->at, n->state) == -1) {
-		(void)complainx("stopped part way: run `cmregen node restore' "
+	(void)complainx("nothing is under way; in use is %s: %s",
+	    n->place[SSL].path, serial(n, &n->place[SSL]));
+	note("a regeneration begins with 'cmregen mom clean %s' on the MoM, "
+	    "then 'cmregen node prepare' here", n->told.certname);
+	return NOT_DONE;
+}
+
+/* Another command has begun, and only that goes on. */
+static int
+other_first(struct node *n)
+{
+	const char *const last = line_last(n->journal.text);
+
+	if (line_is(last, "finish") || line_is(last, "run"))
+		(void)complainx("a 'cmregen node finish' has begun: run that "
+		    "again, or go back with 'cmregen node restore'");
+	else
+		(void)complainx("a 'cmregen node restore' has begun: run that "
 		    "again");
-		return PART_WAY;
-	}
-	say("%s is removed; %s stays as it was", n->next, n->ssldir);
-	n->served = n->exchanging;	/* the server may have the new one */
-	if (n->o->root == NULL && late_stop_undo(n) == -1) {
-		if (n->dead != 0)
-			(void)complainx("not running, though it was before, "
-			    "start it: %s", service_names(n->dead));
-		return PART_WAY;
-	}
-	return lock_forget(&n->lock) == -1 ? PART_WAY : restore_next(n);
+	return NOT_DONE;
+}
+
+/*
+ * The table of states: what each command does in each.  That of ALL_DONE is
+ * the end, then what it does in idle.
+ */
+enum { PREPARE, FINISH, RESTORE, COMMANDS };
+
+static int (*const cell[STATES][COMMANDS])(struct node *) = {
+	/*		 prepare	finish		restore */
+	[IDLE]		= { stage,	  nothing,	  restore_idle },
+	[STAGED]	= { stage_again,  finish_staged, go_back },
+	[EXCHANGING]	= { other_first, finish_on,	  go_back },
+	[EXCHANGED]	= { other_first, finish_on,	  go_back },
+	[UNPROVEN]	= { other_first, prove,	  go_back },
+	[RESTORING]	= { other_first, other_first, restore_on },
+	[RESTORED]	= { other_first, other_first, restore_on },
+	[GOING_BACK]	= { other_first, other_first, go_back },
+	[FOREIGN]	= { foreign,	  foreign,	  foreign }
+};
+
+/*
+ * Opens the node, and does the end where only that is left.  Returns an exit
+ * status: DONE where the state is known.
+ */
+static int
+command_open(struct node *n, const struct options *o, enum state *state)
+{
+	int (*const enter)(struct node *) = o->dry ? work_look : work_take;
+	int rc;
+
+	node_clear(n, o);
+	rc = o->root != NULL ? root_open(n, enter) : node_open(n, enter);
+	if (rc == -1 || state_look(n, state) == -1)
+		return NOT_DONE;
+	if (*state != ALL_DONE)
+		return DONE;
+	*state = IDLE;
+	rc = conclude(n);
+	if (o->dry)
+		n->journal.text[0] = '\0';
+	if (rc == DONE && !o->dry && (work_take(n) == -1 ||
+	    state_look(n, state) == -1))
+		rc = NOT_DONE;
+	return rc;
 }
 
 static int
-restore(struct node *n)
+command_run(const struct options *o, int command)
 {
-	static const struct step step[] = {
-		{ stop_act, stop_undo, stop_show },
-		{ backup_copy_act, backup_copy_undo, backup_copy_show },
-		{ swap_act, aside_undo, swap_show },
-		{ back_start_act, back_start_undo, back_start_show },
-		{ back_end_act, NULL, back_end_show }
-	};
-	static const struct step mounted[] = {
-		{ backup_copy_act, backup_copy_undo, backup_copy_show },
-		{ swap_act, aside_undo, swap_show },
-		{ back_end_act, NULL, back_end_show }
-	};
-	const struct step *const s = n->o->root != NULL ? mounted : step;
-	const int count = n->o->root != NULL ? 3 : 5;
-	int i, rc;
+	struct node *const n = &node;
+	enum state state;
+	int rc;
 
-	if (late_begun(n))
-		return late_restore(n);
-	if (restore_source(n) == -1)
-		return NOT_DONE;
-	i = restored(n);
-	if (i == -1)
-		return NOT_DONE;
-	if (i == 1)
-		i = n->o->root != NULL ? 2 : 3;
-	if (n->o->dry) {
-		if (n->o->root == NULL && running_find(n, &n->ran) == -1)
-			return NOT_DONE;
-		leftovers_show(n);
-		(void)steps_show(n, s, i, count);
-		return restore_end(n);
-	}
-	if (leftovers_remove(n) == -1)
-		return NOT_DONE;
-	rc = steps_run(n, s, i, count, "restore");
-	return rc == DONE ? restore_end(n) : rc;
+	rc = command_open(n, o, &state);
+	/* stage takes its name first, then removes */
+	if (rc == DONE && ((state == IDLE && discard(n, NEXT) == -1) ||
+	    (state != FOREIGN && cell[state][command] != stage &&
+	    rubbish_remove(n) == -1)))
+		rc = NOT_DONE;
+	if (rc == DONE)
+		rc = cell[state][command](n);
+	quiet();
+	node_close(n);
+	return rc;
+}
+
+int
+node_prepare(const struct options *o)
+{
+	return command_run(o, PREPARE);
+}
+
+int
+node_finish(const struct options *o)
+{
+	return command_run(o, FINISH);
 }
 
 int
 node_restore(const struct options *o)
 {
+	return command_run(o, RESTORE);
+}
+
+/*
+ * node status.
+ */
+
+static void
+status_next(struct node *n, enum state state)
+{
+	struct pem paper;
+
+	if (state == FOREIGN)
+		(void)foreign(n);
+	else if (state != STAGED)
+		next_show(n);
+	else if (paper_load(n, &n->place[NEXT], &paper) == 1)
+		hand_off(n, &paper);
+}
+
+int
+node_status(const struct options *o)
+{
+	static const char *const what_of[STATES] = {
+		"nothing is under way",
+		"prepare is done; finish, when the request is signed, remains",
+		"finish: the old certificate is in place, services may be "
+		    "stopped",
+		"finish: the new certificate is in place, not all services "
+		    "may have it",
+		"finish: the new certificate is in place; the Puppet run, and "
+		    "that all services run, remain",
+		"restore: the backup is copied, services may be stopped",
+		"restore: the backup is in place, not all services may have "
+		    "it",
+		"restore: takes back what prepare and finish did",
+		"all is done but for the removal of what is left",
+		"the work directory is not as cmregen leaves it"
+	};
 	struct node *const n = &node;
+	enum state state;
 	int rc;
 
-	if (o->root != NULL)
-		rc = root_open(n, o) == 0 ? root_ca_check(n) : -1;
-	else
-		rc = node_open(n, o, PREPARE_WAIT);
-	if (rc == 0 && lock(n) == 0)
-		rc = restore(n);
-	else
-		rc = NOT_DONE;
+	rc = NOT_DONE;
+	node_clear(n, o);
+	if (node_open(n, work_look) == 0 && state_look(n, &state) == 0) {
+		rc = state == IDLE ? DONE : PART_WAY;
+		say("%s: %s", n->told.certname, serial(n, &n->place[SSL]));
+		if (rc == DONE || state == FOREIGN)
+			say("%s", what_of[state]);
+		else
+			say("since %s: %s", time_of(n, "journal"),
+			    what_of[state]);
+		say("backup: %s: %s", n->place[BACKUP].path, there(n, BACKUP)
+		    == 1 ? serial(n, &n->place[BACKUP]) : "is not there");
+		status_next(n, state);
+	}
+	quiet();
 	node_close(n);
 	return rc;
 }

@@ -3,12 +3,11 @@
  * trying them out.
  *
  *	tree copy SRC DST	tree_copy
- *	tree verify SRC DST	tree_copy, tree_verify
- *	tree settle SRC DST	tree_copy, tree_settle, fsync of the parent
  *	tree compare A B	tree_compare; prints the difference
+ *	tree seal NAME UID	tree_seal
  *	tree remove NAME	tree_remove
- *	tree move SRC DST	all of it: a copy under a part name, settled,
- *				renamed; SRC renamed and removed, for good
+ *	tree move SRC DST	all of it: a copy under a part name, renamed;
+ *				SRC renamed and removed, for good
  *
  * Paths are absolute.  Exit status: 0; 1 on an error, or where the trees of
  * compare differ; 2 for an error of compare, and for usage.
@@ -18,6 +17,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,8 +32,9 @@ static int
 usage(void)
 {
 	(void)fprintf(stderr,
-	    "usage: tree copy|verify|settle|compare|move SRC DST\n"
-	    "       tree remove NAME\n");
+	    "usage: tree copy|compare|move SRC DST\n"
+	    "       tree remove NAME\n"
+	    "       tree seal NAME UID\n");
 	return 2;
 }
 
@@ -48,37 +49,18 @@ add(char *buf, const char *name, const char *suffix)
 }
 
 static int
-settle(const struct place *s, const struct place *d)
-{
-	if (tree_copy(s->at, s->name, d->at, d->name, NULL) == -1 ||
-	    tree_settle(s->at, s->name, d->at, d->name, NULL) == -1)
-		return -1;
-	if (fsync(d->at) == -1)
-		return complain("fsync the directory of %s", d->name);
-	return 0;
-}
-
-/*
- * The last fsync is not needed for safety, what has a -del name is removable
- * at any time; it is here because the pair of rm -rf and sync has it too.
- */
-static int
 move(const struct place *s, const struct place *d)
 {
-	char part[NAME_SIZE], del[NAME_SIZE];
+	char part[NAME_SIZE], gone[NAME_SIZE];
 
 	if (add(part, d->name, ".cmregen-part") == -1 ||
-	    add(del, s->name, ".cmregen-del") == -1)
+	    add(gone, s->name, ".cmregen-gone") == -1)
 		return -1;
 	if (tree_copy(s->at, s->name, d->at, part, NULL) == -1 ||
-	    tree_settle(s->at, s->name, d->at, part, NULL) == -1 ||
 	    name_move(d->at, part, d->at, d->name) == -1 ||
-	    name_move(s->at, s->name, s->at, del) == -1 ||
-	    tree_remove(s->at, del) == -1)
+	    name_move(s->at, s->name, s->at, gone) == -1)
 		return -1;
-	if (fsync(s->at) == -1)
-		return complain("fsync the directory of %s", s->name);
-	return 0;
+	return tree_remove(s->at, gone);
 }
 
 static int
@@ -105,19 +87,16 @@ main(int argc, char *argv[])
 	verb = argv[1];
 	if ((a.at = path_open(argv[2], a.name)) == -1)
 		return 2;
-	if (argc == 3 && strcmp(verb, "remove") == 0)
-		return tree_remove(a.at, a.name) == -1;
 	if (argc == 3)
-		return usage();
+		return strcmp(verb, "remove") == 0 ?
+		    tree_remove(a.at, a.name) == -1 : usage();
+	if (strcmp(verb, "seal") == 0)
+		return tree_seal(a.at, a.name, (uid_t)strtoul(argv[3], NULL,
+		    10)) == -1;
 	if ((b.at = path_open(argv[3], b.name)) == -1)
 		return 2;
 	if (strcmp(verb, "copy") == 0)
 		return tree_copy(a.at, a.name, b.at, b.name, NULL) == -1;
-	if (strcmp(verb, "verify") == 0)
-		return tree_copy(a.at, a.name, b.at, b.name, NULL) == -1 ||
-		    tree_verify(a.at, a.name, b.at, b.name, NULL) == -1;
-	if (strcmp(verb, "settle") == 0)
-		return settle(&a, &b) == -1;
 	if (strcmp(verb, "compare") == 0)
 		return compare(&a, &b);
 	if (strcmp(verb, "move") == 0)

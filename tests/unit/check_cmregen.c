@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,6 @@
 
 #include "../../cmregen.h"
 #include "fixture.h"
-#include "keys.h"
 
 static int (*body)(const struct options *);	/* what a command does */
 
@@ -27,13 +27,14 @@ command(const char *name, const struct options *o)
 {
 	if (body != NULL)
 		return body(o);
-	(void)printf("%s p=%s b=%s f=%s r=%s s=%s c=%s w=%ld n=%d v=%d\n",
+	(void)printf("%s p=%s b=%s f=%s r=%s s=%s c=%s w=%ld n=%d v=%d a=%d\n",
 	    name, o->puppet, o->backup != NULL ? o->backup : "-",
 	    o->fingerprint != NULL ? o->fingerprint : "-",
 	    o->root != NULL ? o->root : "-",
 	    o->ssldir != NULL ? o->ssldir : "-",
 	    o->certname != NULL ? o->certname : "-", o->wait, o->dry,
-	    o->verbose);
+	    o->verbose, o->accept);
+	(void)fflush(stdout);		/* say writes at once */
 	return DONE;
 }
 
@@ -65,6 +66,12 @@ int
 node_restore(const struct options *o)
 {
 	return command("restore", o);
+}
+
+int
+node_status(const struct options *o)
+{
+	return command("status", o);
 }
 
 /* Runs a function as the program runs a command: signals set, and so on. */
@@ -132,24 +139,32 @@ here(void)
  * The command line.
  */
 
+/* What a dry run has around the command's own. */
+#define DRY(TEXT)							\
+    "# dry run: nothing is changed\n" TEXT				\
+    "# dry run: every check passed, nothing was changed\n"
+
 START_TEST(each_option_reaches_its_command)
 {
 	assert_same(program("mom", "clean", "-nv", "-p", "/x/puppet",
-	    "h", NULL)->out,
-	    "clean p=/x/puppet b=- f=- r=- s=- c=h w=-1 n=1 v=1\n");
+	    "h", NULL)->out, DRY(
+	    "clean p=/x/puppet b=- f=- r=- s=- c=h w=-1 n=1 v=1 a=0\n"));
 	assert_same(program("mom", "sign", "-f", "0123456789abcdef", "-w",
 	    "7", "a.b-c_d", NULL)->out,
 	    "sign p=/opt/puppetlabs/bin/puppet b=- f=0123456789abcdef r=- "
-	    "s=- c=a.b-c_d w=7 n=0 v=0\n");
-	assert_same(program("node", "prepare", "-b", "/b", "-n", "-w", "0",
-	    NULL)->out, "prepare p=/opt/puppetlabs/bin/puppet b=/b f=- r=- "
-	    "s=- c=- w=0 n=1 v=0\n");
-	assert_same(program("node", "finish", "-vw9", "-b", "/b", NULL)->out,
-	    "finish p=/opt/puppetlabs/bin/puppet b=/b f=- r=- s=- c=- w=9 "
-	    "n=0 v=1\n");
+	    "s=- c=a.b-c_d w=7 n=0 v=0 a=0\n");
+	assert_same(program("node", "prepare", "-b", "/b", "-an", NULL)->out,
+	    DRY("prepare p=/opt/puppetlabs/bin/puppet b=/b f=- r=- "
+	    "s=- c=- w=-1 n=1 v=0 a=1\n"));
+	assert_same(program("node", "finish", "-avw9", NULL)->out,
+	    "finish p=/opt/puppetlabs/bin/puppet b=- f=- r=- s=- c=- w=9 "
+	    "n=0 v=1 a=1\n");
 	assert_same(program("node", "restore", "-r", "/mnt", "-s", "/e/ssl",
 	    "-b", "/b", NULL)->out, "restore p=/opt/puppetlabs/bin/puppet "
-	    "b=/b f=- r=/mnt s=/e/ssl c=- w=-1 n=0 v=0\n");
+	    "b=/b f=- r=/mnt s=/e/ssl c=- w=-1 n=0 v=0 a=0\n");
+	assert_same(program("node", "status", "-v", NULL)->out,
+	    "status p=/opt/puppetlabs/bin/puppet b=- f=- r=- s=- c=- w=-1 "
+	    "n=0 v=1 a=0\n");
 }
 END_TEST
 
@@ -190,6 +205,14 @@ static const char *const bad_line[][8] = {
 	{ "node", "restore", "-s", "/x", NULL },
 	{ "node", "restore", "-r", "mnt", NULL },
 	{ "node", "restore", "-w", "1", NULL },
+	{ "node", "prepare", "-w", "1", NULL },
+	{ "node", "prepare", "-l", NULL },
+	{ "node", "finish", "-b", "/b", NULL },
+	{ "node", "status", "-n", NULL },
+	{ "node", "status", "-a", NULL },
+	{ "node", "status", "x", NULL },
+	{ "mom", "clean", "-a", "h", NULL },
+	{ "mom", "sign", "-a", "h", NULL },
 	{ "-V", "x", NULL }
 };
 
@@ -210,7 +233,7 @@ START_TEST(a_missing_value_is_told_from_an_unknown_option)
 {
 	const struct run *r;
 
-	r = program("node", "prepare", "-w", NULL);
+	r = program("node", "finish", "-w", NULL);
 	assert_status(r, USAGE);
 	assert_has(r->err, "option -w: its value is missing");
 	r = program("node", "prepare", "-x", NULL);
@@ -219,6 +242,19 @@ START_TEST(a_missing_value_is_told_from_an_unknown_option)
 	r = program("node", "prepare", "-:", NULL);
 	assert_status(r, USAGE);
 	assert_has(r->err, "option -:: unknown to node prepare");
+}
+END_TEST
+
+START_TEST(an_error_shows_the_synopsis_of_that_command_alone)
+{
+	const struct run *r;
+
+	r = program("node", "restore", "-x", NULL);
+	assert_status(r, USAGE);
+	assert_has(r->err, "usage: cmregen node restore [-anv] [-b backup] "
+	    "[-p puppet] [-r root [-s ssldir]]\n");
+	assert_has_not(r->err, "node prepare");
+	assert_has_not(r->err, "mom ");
 }
 END_TEST
 
@@ -233,6 +269,7 @@ START_TEST(usage_shows_every_command)
 	assert_has(r->err, "node prepare ");
 	assert_has(r->err, "node finish ");
 	assert_has(r->err, "node restore ");
+	assert_has(r->err, "node status ");
 	assert_has(r->err, "-V");
 	assert_has(r->err, "in this order: mom clean, node prepare, "
 	    "mom sign, node finish");
@@ -322,7 +359,7 @@ START_TEST(messages_go_where_they_belong)
 	assert_has(r->err, "cmregen: 7 of z\n");
 	assert_has(r->err, "noted\n");
 	assert_has_not(r->err, "said");
-	assert_has(r->out, "said a");
+	ck_assert_str_eq(r->out, "said a?b\n");
 	assert_has_not(r->out, "noted");
 }
 END_TEST
@@ -349,6 +386,93 @@ START_TEST(a_message_of_any_length_is_one_line)
 }
 END_TEST
 
+/* With each time as it is where nothing takes time. */
+static const char *
+timeless(const char *s)
+{
+	char *p, *time;
+
+	p = (char *)(uintptr_t)text("%s", s);
+	for (time = p; (time = strstr(time, " s)")) != NULL; time++)
+		if (time[-1] >= '0' && time[-1] <= '9')
+			time[-1] = '0';
+	return p;
+}
+
+/* What a name or a child can have in it, and what is shown of that. */
+static const struct {
+	const char *text, *shown;
+} shown_as[] = {
+	{ "plain ~", "plain ~" },
+	{ "\001\010\033[2J\177\r", "???[2J??" },
+	{ "\303\251 \342\202\254 \360\237\230\200",	/* letters */
+	    "\303\251 \342\202\254 \360\237\230\200" },
+	{ "\302\200\302\205\302\237\302\240", "??????\302\240" },
+	{ "\200\233\237\240\377", "???\240\377" },	/* bytes of none */
+	{ "\342\202\033", "\342??" },			/* cut off */
+	{ "\342\233m", "\342?m" },
+	{ "\303", "\303" },
+	{ "\302", "\302" },
+	{ "\360\237\230", "\360??" },
+	{ "\301\233\300\233", "\301?\300?" },		/* too long */
+	{ "\340\202\233", "\340??" },
+	{ "\360\200\202\233", "\360???" },
+	{ "\365\200\200\233", "\365???" }
+};
+
+static int shown_now;
+
+static int
+message_of(void *arg)
+{
+	(void)arg;
+	note("%s.", shown_as[shown_now].text);
+	say("%s.", shown_as[shown_now].text);
+	busy("%s.", shown_as[shown_now].text);
+	errno = ENOENT;
+	(void)complain("%s.", shown_as[shown_now].text);
+	return 0;
+}
+
+START_TEST(a_message_is_harmless)
+{
+	const struct run *r;
+	const char *shown;
+
+	shown_now = _i;
+	shown = shown_as[_i].shown;
+	r = run_function(message_of, NULL);
+	ck_assert_str_eq(r->out, text("%s.\n", shown));
+	ck_assert_str_eq(timeless(r->err),
+	    text("cmregen: %s.\ncmregen: %s. (0 s)\n"
+	    "cmregen: %s.: No such file or directory\n", shown, shown,
+	    shown));
+}
+END_TEST
+
+static int
+message_lines(void *arg)
+{
+	(void)arg;
+	note("%s", "a\ncmregen: b\tc\r\nd");
+	say("%s", "a\nnext, on c:");
+	(void)complainx("%s\n", "a");
+	busy("%s", "a\nb");
+	quiet();
+	return 0;
+}
+
+START_TEST(a_message_is_one_line)
+{
+	const struct run *r;
+
+	r = run_function(message_lines, NULL);
+	ck_assert_str_eq(r->out, "a?next, on c:\n");
+	ck_assert_str_eq(timeless(r->err), "cmregen: a?cmregen: b?c??d\n"
+	    "cmregen: a?\ncmregen: a?b (0 s)\n");
+}
+END_TEST
+
 /* What is drawn on a terminal is read back, and printed. */
 static int
 terminal(void *arg)
@@ -367,37 +491,42 @@ terminal(void *arg)
 		nap(100);
 	busy("waiting for %s", "x\033y");
 	(void)complainx("%s", "over");
-	busy("at work");
-	quiet();
+	nap(1100);
 	busy("at %s long path of something that is no end of a long path, "
 	    "which is cut off here", "the very");
+	busy("at work");
 	quiet();
 	quiet();
 	(void)fcntl(pty, F_SETFL, O_NONBLOCK);
 	while ((n = read(pty, text, sizeof(text))) > 0)
 		for (i = 0; i < n; i++)
-			(void)putchar(text[i] == '\r' ? '\n' : text[i]);
+			if (text[i] == '\r')
+				(void)putchar('<');
+			else
+				(void)putchar(text[i]);
 	return 0;
 }
 
-/* Each line is as long as the screen is wide, so that it covers the last. */
+/* < is where the line begins again; the terminal adds one at each newline. */
 START_TEST(busy_rewrites_one_line_of_a_terminal)
 {
 	const struct run *r;
-	const char *p;
+	const char *out;
 
 	r = run_function(terminal, NULL);
 	assert_status(r, 0);
-	assert_has(r->out, "\ncmregen: waiting for x?y (0 s) ");
-	assert_has(r->out, "\ncmregen: waiting for x?y (1 s) ");
-	p = strstr(r->out, "\ncmregen: over\n");
-	ck_assert_ptr_nonnull(p);
-	assert_has_not(p, "waiting");
-	assert_has(p, "\ncmregen: at work (0 s) ");
-	assert_has(p, "\ncmregen: at the very long path of something that is no "
-	    "end of a long pat (0 s)");
-	ck_assert_uint_eq(strcspn(strstr(r->out, "\ncmregen: at work") + 1,
-	    "\n"), 79);
+	out = timeless(r->out);
+	assert_has(r->out, "<cmregen: waiting for x?y (0 s)"
+	    "<cmregen: waiting for x?y (1 s)<");
+	assert_has(out, " s)<\ncmregen: over<\n"
+	    "<cmregen: at the very long path of something that is no "
+	    "end of a long path (0 s)<");
+	assert_has(out,
+	    "<cmregen: at the very long path of something that is no "
+	    "end of a long path, which is cut off here (0 s)<\n"
+	    "<cmregen: at work (0 s)<cmregen: at work (0 s)<\n");
+	ck_assert_uint_eq(strcspn(strstr(r->out, "cmregen: at the very"),
+	    "<"), 79);
 }
 END_TEST
 
@@ -420,20 +549,65 @@ busily(void *arg)
 	nap(10);
 	busy("waiting for %s", "a");
 	busy("waiting for %s", "b");
+	note("seen");
+	busy("waiting for %s", "b");
+	quiet();
+	busy("printing");
+	say("said");
 	quiet();
 	return 0;
 }
 
-START_TEST(busy_says_the_same_once)
+START_TEST(each_step_leaves_its_line)
 {
 	const struct run *r;
 
 	r = run_function(busily, NULL);
 	assert_status(r, 0);
-	assert_has(r->err, "waiting for a");
-	assert_has(r->err, "waiting for b");
-	ck_assert_ptr_null(strstr(strstr(r->err, "for a") + 1, "for a"));
-	ck_assert_str_eq(r->out, "");
+	ck_assert_str_eq(timeless(r->err), "cmregen: waiting for a (0 s)\n"
+	    "cmregen: waiting for b (0 s)\ncmregen: seen\n"
+	    "cmregen: waiting for b (0 s)\ncmregen: printing (0 s)\n");
+	ck_assert_str_eq(r->out, "said\n");
+}
+END_TEST
+
+static int
+busy_long(void *arg)
+{
+	int i;
+
+	(void)arg;
+	busy("copying");
+	for (i = 0; i < 15; i++)
+		nap(100);
+	busy("copying");
+	quiet();
+	return 0;
+}
+
+START_TEST(the_line_has_the_seconds_of_the_step)
+{
+	const struct run *r;
+
+	r = run_function(busy_long, NULL);
+	ck_assert(strcmp(r->err, "cmregen: copying (1 s)\n") == 0 ||
+	    strcmp(r->err, "cmregen: copying (2 s)\n") == 0);
+}
+END_TEST
+
+/* It is there as soon as the step begins. */
+static int
+busy_killed(void *arg)
+{
+	(void)arg;
+	busy("copying %s", "x");
+	_exit(0);
+}
+
+START_TEST(a_step_is_named_when_it_begins)
+{
+	ck_assert_str_eq(run_function(busy_killed, NULL)->err,
+	    "cmregen: copying x");
 }
 END_TEST
 
@@ -741,16 +915,70 @@ follow(void *arg)
 	return 0;
 }
 
-START_TEST(child_follow_copies_what_is_new)
+START_TEST(child_follow_shows_what_is_new)
 {
 	const struct run *r;
 
 	r = run_function(follow, NULL);
 	assert_status(r, 0);
 	ck_assert_str_eq(r->out, "");
-	assert_has(r->err, "three");
-	ck_assert_ptr_null(strstr(strstr(r->err, "three") + 1, "three"));
-	ck_assert_ptr_null(strstr(strstr(r->err, "one") + 1, "one"));
+	ck_assert_str_eq(r->err, "    one\n    two\ncmregen: between\n"
+	    "    three\n");
+}
+END_TEST
+
+static int
+follow_parts(void *arg)
+{
+	struct child c;
+
+	if (shell(&c, arg) == -1)
+		return 1;
+	busy("running");
+	while (!child_ended(&c)) {
+		child_follow(&c);
+		nap(20);
+	}
+	child_follow(&c);
+	child_close(&c);
+	return 0;
+}
+
+START_TEST(child_follow_shows_whole_lines)
+{
+	static char parts[] = "printf 'a\\302'; sleep 0.1; "
+	    "printf '\\205b\\n\\ncmregen: x\\tc'; sleep 0.1; "
+	    "printf 'd\\303'; sleep 0.1; printf '\\251\\000\\033'";
+	const struct run *r;
+
+	r = run_function(follow_parts, parts);
+	ck_assert_str_eq(timeless(r->err), "cmregen: running (0 s)\n"
+	    "    a??b\n    \n"
+	    "    cmregen: x\tcd\303\251??\n");
+}
+END_TEST
+
+/* Letters of two bytes behind an odd one: each edge of a buffer cuts one. */
+START_TEST(a_letter_at_the_edge_of_a_buffer_is_seen)
+{
+	static char long_line[] = "printf x; i=0; "
+	    "while [ $i -lt 5000 ]; do printf '\\302\\205\\303\\251'; "
+	    "i=$((i + 1)); done";
+	const char *p;
+	int controls, letters;
+
+	p = strchr(run_function(follow_parts, long_line)->err, '\n');
+	ck_assert_ptr_nonnull(p);
+	for (controls = letters = 0; *p != '\0'; p++)
+		if (*p == '?')
+			controls++;
+		else if (strncmp(p, "\303\251", 2) == 0) {
+			letters++;
+			p++;
+		} else
+			ck_assert(strchr("\n x", *p) != NULL);
+	ck_assert_int_eq(controls, 2 * 5000);
+	ck_assert_int_eq(letters, 5000);
 }
 END_TEST
 
@@ -1302,7 +1530,7 @@ take(void *arg)
 {
 	struct lock k;
 
-	if (lock_take(&k, here(), arg) == -1)
+	if (lock_take(&k, here(), arg) != LOCK_TAKEN)
 		return 1;
 	if (access(path("%s", (char *)arg), F_OK) == -1)
 		return 2;
@@ -1315,10 +1543,12 @@ START_TEST(a_lock_is_held_by_one)
 	static char name[] = "l";
 	struct stat st;
 	struct lock k;
+	char lines[64];
 	int at;
 
 	at = here();
-	ck_assert_int_eq(lock_ask(at, "l"), 0);
+	ck_assert_int_eq(lock_ask(at, "l", lines,
+	    sizeof(lines)), 0);
 	ck_assert(!exists("l"));
 	ck_assert_int_eq(lock_take(&k, at, "l"), 0);
 	ck_assert_int_eq(stat(path("l"), &st), 0);
@@ -1334,16 +1564,20 @@ END_TEST
 
 START_TEST(lock_ask_creates_nothing)
 {
+	char lines[64];
 	pid_t other;
 	int at;
 
 	at = here();
 	other = hold_lock("l");
-	ck_assert_int_eq(lock_ask(at, "l"), 1);
+	ck_assert_int_eq(lock_ask(at, "l", lines,
+	    sizeof(lines)), 1);
 	hold_end(other);
-	ck_assert_int_eq(lock_ask(at, "l"), 0);
+	ck_assert_int_eq(lock_ask(at, "l", lines,
+	    sizeof(lines)), 0);
 	ck_assert(exists("l"));
-	ck_assert_int_eq(lock_ask(at, "none"), 0);
+	ck_assert_int_eq(lock_ask(at, "none", lines,
+	    sizeof(lines)), 0);
 	ck_assert(!exists("none"));
 	(void)close(at);
 }
@@ -1385,33 +1619,105 @@ START_TEST(more_lines_than_there_is_room_for_are_an_error)
 
 	r = run_function(lines_too_many, NULL);
 	assert_status(r, 0);
-	assert_has(r->err, "l is longer than it can be");
+	assert_has(r->err, "l is damaged");
 }
 END_TEST
 
 START_TEST(lines_outlive_the_lock)
 {
+	char lines[64];
 	struct lock k;
 	int at;
 
 	at = here();
-	ck_assert_int_eq(lock_take(&k, at, "l"), 0);
+	ck_assert_int_eq(lock_take(&k, at, "l"), LOCK_TAKEN);
 	ck_assert_int_eq(lock_add(&k, "one 1"), 0);
 	ck_assert_int_eq(lock_add(&k, "two 2"), 0);
 	assert_same(get("l"), "one 1\ntwo 2\n");
-	lock_drop(&k);
+	lock_leave(&k);
 	assert_same(get("l"), "one 1\ntwo 2\n");
-	ck_assert_int_eq(lock_take(&k, at, "l"), 0);
-	assert_same(get("l"), "one 1\ntwo 2\n");
+	ck_assert_int_eq(lock_ask(at, "l", lines, sizeof(lines)), 0);
+	assert_same(lines, "one 1\ntwo 2\n");
+	ck_assert_int_eq(lock_take(&k, at, "l"), LOCK_TAKEN);
 	ck_assert_int_eq(lock_add(&k, "three"), 0);
-	assert_same(get("l"), "one 1\ntwo 2\nthree\n");
-	ck_assert_int_eq(lock_forget(&k), 0);
+	ck_assert_int_eq(lock_lines(&k, lines, sizeof(lines)), 0);
+	assert_same(lines, "one 1\ntwo 2\nthree\n");
+	ck_assert_int_eq(lock_cut(&k, 6), 0);
 	ck_assert_int_eq(lock_add(&k, "x"), 0);
-	assert_same(get("l"), "x\n");
-	ck_assert_int_eq(lock_forget(&k), 0);
+	assert_same(get("l"), "one 1\nx\n");
+	ck_assert_int_eq(lock_cut(&k, 0), 0);
+	assert_same(get("l"), "");
 	lock_drop(&k);
 	ck_assert(!exists("l"));
+	lock_drop(&k);
 	(void)close(at);
+}
+END_TEST
+
+START_TEST(what_has_no_newline_at_its_end_is_cut_off)
+{
+	char lines[64];
+	struct lock k;
+	int at;
+
+	at = here();
+	put("l", "one\ntw");
+	sh("chmod 600 l");
+	ck_assert_int_eq(lock_ask(at, "l", lines, sizeof(lines)), 0);
+	assert_same(lines, "one\n");
+	assert_same(get("l"), "one\ntw");
+	ck_assert_int_eq(lock_take(&k, at, "l"), LOCK_TAKEN);
+	ck_assert_int_eq(lock_lines(&k, lines, sizeof(lines)), 0);
+	assert_same(lines, "one\n");
+	assert_same(get("l"), "one\n");
+	lock_leave(&k);
+	(void)close(at);
+}
+END_TEST
+
+START_TEST(in_a_directory_that_is_gone_there_is_no_lock)
+{
+	struct lock k;
+	int at;
+
+	sh("mkdir d");
+	at = open(path("d"), O_RDONLY | O_DIRECTORY);
+	sh("rmdir d");
+	ck_assert_int_eq(lock_take(&k, at, "l"), LOCK_GONE);
+	lock_leave(&k);
+	(void)close(at);
+}
+END_TEST
+
+static int
+take_odd(void *arg)
+{
+	char lines[64];
+	struct lock k;
+	int rc;
+
+	(void)arg;
+	rc = lock_take(&k, here(), "l") == -1 ? 0 : 1;
+	lock_leave(&k);
+	return lock_ask(here(), "l", lines, sizeof(lines)) == -1 ? rc : 2;
+}
+
+static const char *const odd_locks[] = {
+	"chmod 640 l", "chmod 606 l", "ln l m", "chown 52001 l",
+	"rm l; mkdir l", "rm l; mkfifo -m 600 l", "rm l; ln -s /dev/zero l"
+};
+
+START_TEST(a_lock_file_is_ours_alone)
+{
+	const char *before;
+	const struct run *r;
+
+	sh(": >l; chmod 600 l; %s", odd_locks[_i]);
+	before = snapshot(".");
+	r = run_function(take_odd, NULL);
+	assert_status(r, 0);
+	ck_assert_str_ne(r->err, "");
+	assert_same(snapshot("."), before);
 }
 END_TEST
 
@@ -1466,7 +1772,7 @@ contend(const struct options *o)
 	(void)o;
 	at = here();
 	for (i = 0; i < 200; i++) {
-		if (lock_take(&k, at, "l") == -1)
+		if (lock_take(&k, at, "l") != LOCK_TAKEN)
 			continue;
 		fd = openat(at, "inside", O_CREAT | O_EXCL | O_WRONLY, 0600);
 		if (fd == -1)
@@ -1497,8 +1803,8 @@ END_TEST
 
 static char certname_value[PATH_SIZE], ssldir_value[PATH_SIZE];
 static const struct setting two[] = {
-	{ "certname", certname_value },
-	{ "ssldir", ssldir_value }
+	{ "certname", certname_value, PATH_SIZE },
+	{ "ssldir", ssldir_value, PATH_SIZE }
 };
 
 START_TEST(settings_line_takes_what_is_asked_for)
@@ -1563,7 +1869,7 @@ ask(const struct options *o)
 
 	p = *o;
 	p.puppet = asked;
-	if (settings_ask(&p, "agent", two, 2) == -1)
+	if (settings_ask(&p, "agent", NULL, two, 2) == -1)
 		return 1;
 	say("%s %s", certname_value, ssldir_value);
 	return 0;
@@ -1636,7 +1942,7 @@ ask_much(const struct options *o)
 		s[i].name = "certname";
 		s[i].value = value;
 	}
-	return settings_ask(o, "agent", s, 40) == -1 ? DONE : NOT_DONE;
+	return settings_ask(o, "agent", NULL, s, 40) == -1 ? DONE : NOT_DONE;
 }
 
 START_TEST(more_settings_than_an_argument_vector_holds_are_an_error)
@@ -1682,26 +1988,6 @@ START_TEST(puppet_major_takes_nothing_else_for_a_version)
 	knob("node", "zero", "0.0");
 	knob("node", "faults", versionless[_i]);
 	assert_status(as_command(ask_major), 100);
-}
-END_TEST
-
-START_TEST(a_request_is_of_its_key_alone)
-{
-	size_t i, j;
-
-	for (i = 0; i < sizeof(pair) / sizeof(pair[0]); i++)
-		for (j = 0; j < sizeof(pair) / sizeof(pair[0]); j++)
-			ck_assert_int_eq(pem_of_key(pair[i].key,
-			    pair[j].request, "CERTIFICATE REQUEST"), i == j);
-	for (i = 0; i < sizeof(pair) / sizeof(pair[0]); i++)
-		ck_assert_int_eq(pem_of_key(pair[i].key, certificate,
-		    "CERTIFICATE"), i == CERTIFIED);
-	ck_assert_int_eq(pem_of_key("no key\n", pair[0].request,
-	    "CERTIFICATE REQUEST"), -1);
-	ck_assert_int_eq(pem_of_key(pair[0].key, "no request\n",
-	    "CERTIFICATE REQUEST"), -1);
-	ck_assert_int_eq(pem_of_key(pair[0].request, pair[0].request,
-	    "CERTIFICATE REQUEST"), -1);
 }
 END_TEST
 
@@ -1851,131 +2137,8 @@ START_TEST(sha256_pads_at_every_length)
 }
 END_TEST
 
-/* openssl req -new, and what openssl says is its fingerprint. */
-static const char csr[] =
-    "-----BEGIN CERTIFICATE REQUEST-----\n"
-    "MIIBjjCB+AIBADAaMRgwFgYDVQQDDA9jbTEuZXhhbXBsZS5jb20wgZ8wDQYJKoZI\n"
-    "hvcNAQEBBQADgY0AMIGJAoGBALaxCNzj0d5IHypMCROOHRNrpj3XmVgHqSZ3wzOE\n"
-    "FUjCWm7DDMJLPLx2RweyQjdiOnxMV4zTB7meWrRcLcwjwCvp5OzYo35BF2ldJTPo\n"
-    "1vujlTOK8E2h408UWOdXTGg2ODhrF4ONNUuSwF8s1DfZg8yIz9SVuK6Qopmcqe83\n"
-    "D4A9AgMBAAGgNTAzBgkqhkiG9w0BCQ4xJjAkMCIGA1UdEQQbMBmCD2NtMS5leGFt\n"
-    "cGxlLmNvbYIGcHVwcGV0MA0GCSqGSIb3DQEBCwUAA4GBAG+1w0Km8z4wPbZOQdO1\n"
-    "1Zp7vJPjBj0Cc/t2HRpcEiD5UnIXJWfQgd/vq51atbY1u0eV9Rz125w2Vqmp184O\n"
-    "I8uw1JvNvkJ04ei+oGcOr7hB6VjM2aOnT0mDLVVPoffLh4BS9slVj7q5JMMfefh6\n"
-    "wBaa8Kx2jk+D2f8ormt8xHn8\n"
-    "-----END CERTIFICATE REQUEST-----\n";
 static const char csr_sum[] = "D2:ED:4D:F3:B6:63:16:C3:FA:16:72:3F:40:16:8D:"
     "A3:5A:3E:17:52:98:85:9D:21:11:4E:F1:0F:AA:E5:37:9F";
-
-static void
-csr_is(const char *s)
-{
-	char fp[FINGERPRINT_SIZE];
-
-	ck_assert_int_eq(pem_fingerprint(s, "CERTIFICATE REQUEST", fp), 0);
-	ck_assert_str_eq(fp, csr_sum);
-}
-
-START_TEST(pem_fingerprint_is_what_openssl_says)
-{
-	csr_is(csr);
-}
-END_TEST
-
-START_TEST(pem_fingerprint_takes_text_around_the_block)
-{
-	csr_is(text("Subject: CN=cm1\n\n%s\nmore\n", csr));
-	csr_is(text("-----BEGIN CERTIFICATE-----\nAAAA\n"
-	    "-----END CERTIFICATE-----\n%s", csr));
-	csr_is(text("%s-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n"
-	    "-----END CERTIFICATE REQUEST-----\n", csr));
-}
-END_TEST
-
-START_TEST(pem_fingerprint_takes_lines_of_any_end_and_length)
-{
-	char *s;
-	const char *p;
-	size_t n;
-
-	s = malloc(2 * sizeof(csr));
-	ck_assert_ptr_nonnull(s);
-	for (n = 0, p = csr; *p != '\0'; p++) {
-		if (*p == '\n')
-			s[n++] = '\r';
-		s[n++] = *p;
-	}
-	s[n] = '\0';
-	csr_is(s);
-	/* all base64 on one line, and no newline at the end */
-	for (n = 0, p = csr; *p != '\0'; p++)
-		if (*p != '\n' || p[1] == '-' || p[-1] == '-')
-			s[n++] = *p;
-	s[n - 1] = '\0';
-	csr_is(s);
-	free(s);
-}
-END_TEST
-
-START_TEST(pem_fingerprint_knows_padding)
-{
-	char fp[FINGERPRINT_SIZE];
-
-	ck_assert_int_eq(pem_fingerprint("-----BEGIN X-----\nYWJj\n"
-	    "-----END X-----\n", "X", fp), 0);
-	ck_assert_int_eq(strncmp(fp, "BA:78:16:BF:", 12), 0);
-	ck_assert_int_eq(pem_fingerprint("-----BEGIN X-----\nYWI=\n"
-	    "-----END X-----\n", "X", fp), 0);
-	ck_assert_int_eq(strncmp(fp, "FB:8E:20:FC:", 12), 0);
-	ck_assert_int_eq(pem_fingerprint("-----BEGIN X-----\nYQ==\n"
-	    "-----END X-----\n", "X", fp), 0);
-	ck_assert_int_eq(strncmp(fp, "CA:97:81:12:", 12), 0);
-	ck_assert_uint_eq(strlen(fp), 95);
-}
-END_TEST
-
-static const char *const no_pem[] = {
-	"",
-	"\n",
-	"-----BEGIN X-----",
-	"-----BEGIN X-----\n",
-	"-----BEGIN X-----\nYWJj\n",
-	"-----BEGIN X-----\nYWJj\n-----END X----",
-	"-----BEGIN X-----\nYWJj\n-----END Y-----\n",
-	"-----BEGIN Y-----\nYWJj\n-----END Y-----\n",
-	"-----BEGIN X Y-----\nYWJj\n-----END X Y-----\n",
-	"-----END X-----\nYWJj\n-----BEGIN X-----\n",
-	"-----BEGIN X-----\nYWJ\n-----END X-----\n",
-	"-----BEGIN X-----\nYWJjY\n-----END X-----\n",
-	"-----BEGIN X-----\nYW*j\n-----END X-----\n",
-	"-----BEGIN X-----\nYWI=YWJj\n-----END X-----\n",
-	"-----BEGIN X-----\nY===\n-----END X-----\n",
-	"-----BEGIN X-----\n====\n-----END X-----\n",
-	"-----BEGIN X-----\nYWJj=\n-----END X-----\n",
-	"YWJj"
-};
-
-START_TEST(pem_fingerprint_refuses_what_is_not_well_formed)
-{
-	char fp[FINGERPRINT_SIZE];
-
-	ck_assert_int_eq(pem_fingerprint(no_pem[_i], "X", fp), -1);
-}
-END_TEST
-
-START_TEST(pem_fingerprint_refuses_every_part_of_a_file)
-{
-	char fp[FINGERPRINT_SIZE], s[sizeof(csr)];
-	size_t n;
-
-	for (n = 0; n < sizeof(csr) - 2; n++) {
-		memcpy(s, csr, n);
-		s[n] = '\0';
-		ck_assert_int_eq(pem_fingerprint(s, "CERTIFICATE REQUEST",
-		    fp), -1);
-	}
-}
-END_TEST
 
 START_TEST(fingerprint_ok_takes_16_to_64_digits)
 {
@@ -2026,6 +2189,7 @@ add_first(TCase *tc)
 	tcase_add_test(tc, each_option_reaches_its_command);
 	LOOP(tc, a_bad_argument_ends_with_2, bad_line);
 	tcase_add_test(tc, a_missing_value_is_told_from_an_unknown_option);
+	tcase_add_test(tc, an_error_shows_the_synopsis_of_that_command_alone);
 	tcase_add_test(tc, usage_shows_every_command);
 	tcase_add_test(tc, V_prints_the_version);
 	tcase_add_test(tc, another_user_than_root_is_refused);
@@ -2033,7 +2197,12 @@ add_first(TCase *tc)
 	tcase_add_test(tc, messages_go_where_they_belong);
 	tcase_add_test(tc, a_message_of_any_length_is_one_line);
 	tcase_add_test(tc, format_tells_what_does_not_fit);
-	tcase_add_test(tc, busy_says_the_same_once);
+	tcase_add_loop_test(tc, a_message_is_harmless, 0,
+	    (int)(sizeof(shown_as) / sizeof(shown_as[0])));
+	tcase_add_test(tc, a_message_is_one_line);
+	tcase_add_test(tc, each_step_leaves_its_line);
+	tcase_add_test(tc, the_line_has_the_seconds_of_the_step);
+	tcase_add_test(tc, a_step_is_named_when_it_begins);
 	tcase_add_test(tc, busy_rewrites_one_line_of_a_terminal);
 	LOOP(tc, quote_makes_one_word_for_a_shell, quoted);
 	tcase_add_test(tc, quote_takes_the_longest_in_its_space);
@@ -2054,7 +2223,9 @@ add_children(TCase *tc)
 	tcase_add_test(tc, child_line_refuses_a_line_that_does_not_fit);
 	tcase_add_test(tc, child_line_refuses_a_line_that_is_cut_off);
 	tcase_add_test(tc, child_line_sees_a_line_that_comes_later);
-	tcase_add_test(tc, child_follow_copies_what_is_new);
+	tcase_add_test(tc, child_follow_shows_what_is_new);
+	tcase_add_test(tc, child_follow_shows_whole_lines);
+	tcase_add_test(tc, a_letter_at_the_edge_of_a_buffer_is_seen);
 	tcase_add_test(tc, child_show_tells_exit_and_signal_apart);
 	tcase_add_test(tc, child_show_shows_the_end_of_much);
 	tcase_add_test(tc, child_say_prints_what_can_be_typed);
@@ -2087,6 +2258,10 @@ add_files(TCase *tc)
 	tcase_add_test(tc, lock_ask_creates_nothing);
 	tcase_add_test(tc, a_lock_is_never_a_link);
 	tcase_add_test(tc, lines_outlive_the_lock);
+	tcase_add_test(tc, what_has_no_newline_at_its_end_is_cut_off);
+	tcase_add_test(tc, in_a_directory_that_is_gone_there_is_no_lock);
+	tcase_add_loop_test(tc, a_lock_file_is_ours_alone, 0,
+	    (int)(sizeof(odd_locks) / sizeof(odd_locks[0])));
 	tcase_add_test(tc, more_lines_than_there_is_room_for_are_an_error);
 	tcase_add_test(tc, lock_wait_waits_its_turn);
 	tcase_add_test(tc, lock_wait_ends_at_a_signal);
@@ -2106,7 +2281,6 @@ add_names(TCase *tc)
 	LOOP(tc, settings_are_found_in_any_output, harmless_faults);
 	tcase_add_test(tc, puppet_major_is_the_first_number);
 	LOOP(tc, puppet_major_takes_nothing_else_for_a_version, versionless);
-	tcase_add_test(tc, a_request_is_of_its_key_alone);
 	tcase_add_test(tc, number_takes_digits_alone);
 	tcase_add_test(tc, certname_ok_takes_a_certname);
 	tcase_add_test(tc, certname_ok_takes_nothing_else);
@@ -2118,13 +2292,6 @@ add_fingerprints(TCase *tc)
 	LOOP(tc, sha256_gives_the_published_sums, vector);
 	tcase_add_test(tc, sha256_of_a_million_a);
 	LOOP(tc, sha256_pads_at_every_length, repeated);
-	tcase_add_test(tc, pem_fingerprint_is_what_openssl_says);
-	tcase_add_test(tc, pem_fingerprint_takes_text_around_the_block);
-	tcase_add_test(tc,
-	    pem_fingerprint_takes_lines_of_any_end_and_length);
-	tcase_add_test(tc, pem_fingerprint_knows_padding);
-	LOOP(tc, pem_fingerprint_refuses_what_is_not_well_formed, no_pem);
-	tcase_add_test(tc, pem_fingerprint_refuses_every_part_of_a_file);
 	tcase_add_test(tc, fingerprint_ok_takes_16_to_64_digits);
 	tcase_add_test(tc, fingerprint_match_compares_a_beginning);
 }

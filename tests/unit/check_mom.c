@@ -46,6 +46,22 @@ assert_nothing_done(const struct run *r, const char *before)
 }
 
 /*
+ * What -n prints is a script: one command, the rest comments, of which the
+ * first and the last say that nothing was changed.
+ */
+static void
+assert_script(const struct run *r, const char *command)
+{
+	assert_status(r, 0);
+	put("script", r->out);
+	put("command", command);
+	sh("sh -n script; sed -n '1p;$p' script | grep -c '^# .*nothing .* "
+	    "changed$' | grep -qx 2; test \"$(grep -cv '^#' script)\" = 1; "
+	    "grep -v '^#' script | grep -qF \"$(cat command)\"; "
+	    "grep -v '^#' script | grep -qF " CM1);
+}
+
+/*
  * clean
  */
 
@@ -66,7 +82,10 @@ START_TEST(clean_looks_acts_and_looks_again)
 	ck_assert(!exists("mom/ca/signed/" CM1 ".pem"));
 	ck_assert(exists("mom/ca/signed/mom.example.com.pem"));
 	assert_same(get("mom/ca/crl"), "2\n");
-	assert_has(r->out, "cmregen node prepare");
+	assert_has(r->out, "this cannot be undone\nnext, on " CM1 ":\n"
+	    "    cmregen node prepare\n");
+	assert_has(r->out, "was run before this, its request is gone");
+	assert_has(r->out, "next, on " CM1 ":\n    cmregen node restore\n");
 	ck_assert(!exists("mom/.cmregen.lock"));
 }
 END_TEST
@@ -80,8 +99,9 @@ START_TEST(clean_removes_a_request_and_says_what_follows)
 	r = mom("clean", CM1, NULL);
 	assert_status(r, 0);
 	ck_assert(!exists("mom/ca/requests/" CM1 ".pem"));
-	assert_has(text("%s%s", r->out, r->err), "node restore");
-	assert_has(text("%s%s", r->out, r->err), "node prepare");
+	assert_has(r->out, "no certificate to revoke");
+	assert_has(r->out, "next, on " CM1 ":\n    cmregen node restore\n"
+	    "next, on " CM1 ":\n    cmregen node prepare\n");
 }
 END_TEST
 
@@ -279,12 +299,9 @@ START_TEST(clean_n_changes_nothing_and_prints_the_command)
 	generation(_i);
 	before = snapshot(".");
 	r = mom("clean", "-n", CM1, NULL);
-	assert_status(r, 0);
 	assert_same(snapshot("."), before);
-	assert_has(r->out, path(_i == FIVE ? "mom/bin/puppet cert" :
+	assert_script(r, path(_i == FIVE ? "mom/bin/puppet cert" :
 	    "mom/bin/puppetserver ca clean"));
-	assert_has(r->out, "clean");
-	assert_has(r->out, CM1);
 	ck_assert_int_eq(logged("mom", "clean", 0), -1);
 }
 END_TEST
@@ -339,16 +356,18 @@ START_TEST(a_program_that_is_not_there_is_told)
 }
 END_TEST
 
-START_TEST(the_next_command_repeats_p_quoted)
+START_TEST(p_is_repeated_quoted_on_this_host_alone)
 {
 	const struct run *r;
 
 	generation(_i);
 	sh("ln -s mom 'the mom'");
-	r = program("mom", "clean", "-p", path("the mom/bin/puppet"), CM1,
+	r = program("mom", "sign", "-p", path("the mom/bin/puppet"), CM1,
 	    NULL);
-	assert_status(r, 0);
-	assert_has(r->out, text("-p '%s'", path("the mom/bin/puppet")));
+	assert_status(r, 1);
+	assert_has(r->out, text("    cmregen mom clean -p '%s' " CM1 "\n",
+	    path("the mom/bin/puppet")));
+	assert_has(r->out, "    cmregen node finish\n");
 }
 END_TEST
 
@@ -373,9 +392,9 @@ START_TEST(sign_looks_acts_and_looks_again)
 	ck_assert_int_gt(logged("mom", list_call, act), act);
 	ck_assert_int_eq(logged_times("mom", sign_call), 1);
 	ck_assert(exists("mom/ca/signed/" CM1 ".pem"));
-	assert_has(text("%s%s", r->out, r->err), fp);
-	assert_has(text("%s%s", r->out, r->err), "DNS:puppet");
-	assert_has(r->out, "cmregen node finish");
+	assert_has(r->out, text("SHA-256 fingerprint:\n    %s\n", fp));
+	assert_has(r->out, "DNS:puppet");
+	assert_has(r->out, "next, on " CM1 ":\n    cmregen node finish\n");
 }
 END_TEST
 
@@ -391,10 +410,14 @@ END_TEST
 
 START_TEST(sign_takes_a_request_without_alternative_names)
 {
+	const struct run *r;
+
 	generation(_i);
+	knob("node", "request-as", "plain");
 	(void)request();
-	knob("mom", "plain", "");
-	assert_status(mom("sign", CM1, NULL), 0);
+	r = mom("sign", CM1, NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "\n    no alternative names\n");
 }
 END_TEST
 
@@ -431,12 +454,16 @@ START_TEST(f_signs_no_other_request)
 {
 	char fp[96];
 	const char *before;
+	const struct run *r;
 
 	generation(_i);
 	(void)strcpy(fp, request());
 	fp[94] = fp[94] == '0' ? '1' : '0';
 	before = snapshot("mom");
-	assert_nothing_done(mom("sign", "-f", fp, CM1, NULL), before);
+	r = mom("sign", "-f", fp, CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, "not the request that -f names");
+	assert_has(r->out, "next, on the MoM:\n    cmregen mom clean -p ");
 	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
 	assert_nothing_done(mom("sign", "-f", "0123456789abcdef", CM1, NULL),
 	    before);
@@ -456,6 +483,10 @@ START_TEST(sign_without_a_request_does_nothing)
 	before = snapshot("mom");
 	r = mom("sign", CM1, NULL);
 	assert_nothing_done(r, before);
+	assert_has(r->err, "no request of " CM1);
+	assert_has(r->out, "was not run there:\nnext, on " CM1 ":\n"
+	    "    cmregen node prepare\n");
+	assert_has(r->out, "next, on " CM1 ":\n    cmregen node restore\n");
 	ck_assert(r->took < 5);
 	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
 }
@@ -521,7 +552,7 @@ START_TEST(already_signed_says_where_to_go_on)
 	assert_nothing_done(r, before);
 	assert_has(r->err, "nothing to sign");
 	assert_has(r->out, "next, on the MoM:\n    cmregen mom clean ");
-	assert_has(r->out, "next, on " CM1 ":\n    cmregen node finish ");
+	assert_has(r->out, "next, on " CM1 ":\n    cmregen node finish\n");
 	sh(": >mom/ca/revoked." CM1);
 	before = snapshot("mom");
 	r = mom("sign", CM1, NULL);
@@ -546,9 +577,128 @@ START_TEST(a_refusal_for_alternative_names_names_the_setting)
 	assert_has(r->err, "ca.conf");
 	assert_has(r->err, "restart");
 	if (_i == EIGHT)
-		assert_has(r->err, "only the log of puppetserver says");
+		assert_has(r->err, "in the log of puppetserver");
 	else
-		assert_has_not(r->err, "only the log of puppetserver says");
+		assert_has_not(r->err, "in the log of puppetserver");
+}
+END_TEST
+
+/* A request as 7 and 8 list it; the words of the test stand for the rest. */
+static void
+listed(const char *rest)
+{
+	put("mom/knobs/listed", text("Requested Certificates:\n    " CM1
+	    "       (SHA256)  %s%s\n", fingerprint_of("mom/ca/requests/" CM1
+	    ".pem"), rest));
+}
+
+START_TEST(sign_shows_names_and_extensions_as_the_CA_does)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	listed("\talt names: [\"DNS:a\", \"IP:10.0.0.1\"]\tauthorization "
+	    "extensions: [pp_auth_role: b\033\302\233c]");
+	knob("mom", "faults", "say listed * *list*");
+	r = mom("sign", "-n", CM1, NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "\n#     alt names: [\"DNS:a\", \"IP:10.0.0.1\"]\n"
+	    "#     authorization extensions: [pp_auth_role: b???c]\n");
+	assert_has_not(r->out, "no alternative names");
+	listed("\tauthorization extensions: [pp_auth_role: b]");
+	r = mom("sign", "-n", CM1, NULL);
+	assert_has(r->out, "\n#     no alternative names\n"
+	    "#     authorization extensions: [pp_auth_role: b]\n");
+}
+END_TEST
+
+START_TEST(sign_shows_all_names_of_a_request)
+{
+	char *names;
+	const struct run *r;
+	size_t n;
+	int i;
+
+	generation(_i);
+	(void)request();
+	names = malloc(60000);
+	ck_assert_ptr_nonnull(names);
+	n = (size_t)sprintf(names, "\talt names: [");
+	for (i = 0; i < 2000; i++)
+		n += (size_t)sprintf(names + n, "\"DNS:%04d.example.com\", ",
+		    i);
+	(void)sprintf(names + n, "\"DNS:last\"]");
+	listed(names);
+	free(names);
+	knob("mom", "faults", "say listed * *list*");
+	r = mom("sign", "-n", CM1, NULL);
+	assert_status(r, 0);
+	put("out", r->out);
+	sh("sed 's/^#     //' out | tr -d '\\n' >joined; test \"$(grep -o "
+	    "'DNS:[0-9]*[.]example' joined | sort -u | wc -l)\" = 2000; "
+	    "grep -q DNS:last joined");
+}
+END_TEST
+
+/* An extension with a newline in it, as a CA of 7 prints it. */
+START_TEST(a_request_that_forges_another_is_not_signed)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	listed("\tauthorization extensions: [pp_auth_role: x\n    " CM1
+	    "   (SHA256)  00:11:22:33:44:55:66:77:00:11:22:33:44:55:66:77:"
+	    "00:11:22:33:44:55:66:77:00:11:22:33:44:55:66:77]");
+	knob("mom", "faults", "say listed * *list*");
+	r = mom("sign", "-f", "0011223344556677", CM1, NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "two requests");
+	ck_assert_int_eq(logged("mom", sign_call, 0), -1);
+}
+END_TEST
+
+/* What 7 says, and what 8 does not. */
+START_TEST(a_refusal_for_extensions_names_both_settings)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	listed("\talt names: [\"DNS:a\"]\tauthorization extensions: "
+	    "[pp_auth_role: b]");
+	put("mom/knobs/refused", _i == EIGHT ? "Error encountered when "
+	    "attempting to sign the certificate request for the following "
+	    "nodes:\n  " CM1 "\n" : "  code: 409\n  body: CSR '" CM1 "' "
+	    "contains an authorization extension, which is disallowed.\n");
+	knob("mom", "faults", "say listed * *list*\n"
+	    "say refused:1 * *sign*");
+	r = mom("sign", CM1, NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "allow-subject-alt-names: true");
+	assert_has(r->err, "allow-authorization-extensions: true");
+	assert_has(r->err, "ca.conf, restart the server");
+	ck_assert_int_eq(strstr(r->err, "in the log of puppetserver")
+	    != NULL, _i == EIGHT);
+	listed("");
+	r = mom("sign", CM1, NULL);
+	assert_has_not(r->err, "allow-subject-alt-names");
+	ck_assert_int_eq(strstr(r->err, "allow-authorization-extensions: "
+	    "true") != NULL, _i != EIGHT);
+}
+END_TEST
+
+START_TEST(another_failure_names_no_setting)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	knob("mom", "faults", "exit 1 * *sign*");
+	r = mom("sign", CM1, NULL);
+	assert_status(r, 1);
+	assert_has_not(r->err, "ca.conf");
 }
 END_TEST
 
@@ -636,7 +786,7 @@ START_TEST(a_CA_that_has_no_certificates_has_none_of_this_name)
 	knob("mom", "faults", "say words * *list*");
 	r = mom("clean", CM1, NULL);
 	assert_nothing_done(r, before);
-	assert_has(r->err, "has nothing of " CM1);
+	assert_has(r->err, "the CA knows no " CM1);
 }
 END_TEST
 
@@ -681,12 +831,10 @@ START_TEST(sign_n_changes_nothing_and_prints_the_command)
 	(void)request();
 	before = snapshot(".");
 	r = mom("sign", "-n", CM1, NULL);
-	assert_status(r, 0);
 	assert_same(snapshot("."), before);
-	assert_has(r->out, "sign");
-	assert_has(r->out, CM1);
-	if (_i == FIVE)
-		assert_has(r->out, "--allow-dns-alt-names");
+	assert_script(r, path(_i == FIVE ? "mom/bin/puppet cert "
+	    "--color=false --allow-dns-alt-names sign " CM1 :
+	    "mom/bin/puppetserver ca sign --certname " CM1));
 	ck_assert_int_eq(logged("mom", sign_call, 0), -1);
 }
 END_TEST
@@ -733,7 +881,7 @@ add_clean(TCase *tc)
 	EACH(v_shows_what_puppet_prints);
 	EACH(color_is_for_puppet_alone_and_after_the_subcommand);
 	EACH(a_program_that_is_not_there_is_told);
-	EACH(the_next_command_repeats_p_quoted);
+	EACH(p_is_repeated_quoted_on_this_host_alone);
 }
 
 static void
@@ -759,6 +907,15 @@ add_sign(TCase *tc)
 	EACH(already_signed_says_where_to_go_on);
 	tcase_add_loop_test(tc,
 	    a_refusal_for_alternative_names_names_the_setting, SIX, VERSIONS);
+	tcase_add_loop_test(tc,
+	    a_refusal_for_extensions_names_both_settings, SIX, VERSIONS);
+	EACH(another_failure_names_no_setting);
+	tcase_add_loop_test(tc,
+	    sign_shows_names_and_extensions_as_the_CA_does, SEVEN, VERSIONS);
+	tcase_add_loop_test(tc, sign_shows_all_names_of_a_request, SEVEN,
+	    VERSIONS);
+	tcase_add_loop_test(tc, a_request_that_forges_another_is_not_signed,
+	    SEVEN, VERSIONS);
 	tcase_add_loop_test(tc, sign_that_fails_is_not_done, 0, VERSIONS * 4);
 	tcase_add_loop_test(tc, sign_stops_where_the_list_cannot_be_read, 0,
 	    VERSIONS * 8);

@@ -33,6 +33,8 @@ static char *texts[TEXTS];	/* what is freed when the test ends */
 static int text_count;
 static char paths[PATHS][4096];
 static int path_count;
+static int situation_of;	/* its version */
+static int situation_quiet;
 static struct run result;
 static struct timespec started;
 
@@ -136,20 +138,59 @@ exists(const char *name)
 }
 
 void
+skip_test(const char *why)
+{
+	ck_abort_msg("skipped: %s", why);
+}
+
+/* What a line wants that nobody can do here; NULL, it can be done. */
+static const char *
+forbidden(const char *line)
+{
+	static const struct {
+		const char *words;	/* in the line */
+		const char *try;	/* in an empty directory */
+		const char *why;
+	} want[] = {
+		{ "mount -t tmpfs", "mount -t tmpfs none . && umount .",
+		    "no file system can be mounted here" },
+		{ "mount --bind", "mount --bind . . && umount .",
+		    "nothing can be mounted here" },
+		{ "mount -o loop", "truncate -s 1M i && mkfs.ext4 -q i && "
+		    "mkdir m && mount -o loop i m && umount m",
+		    "there are no loop devices here" },
+		{ "mknod ", "mknod null c 1 3",
+		    "no device can be made here" }
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		if (strstr(line, want[i].words) != NULL &&
+		    system(text("d=$(mktemp -d '%s/try.XXXXXX') && cd $d && "
+		    "{ %s; } >$d.out 2>&1; s=$?; cd / && rm -r $d; exit $s",
+		    dir, want[i].try)) != 0)
+			return want[i].why;
+	return NULL;
+}
+
+void
 sh(const char *format, ...)
 {
+	const char *why;
 	va_list ap;
 	char line[8192];
 	int n, rc;
 
-	n = snprintf(line, sizeof(line), "cd '%s' && { ",
+	n = snprintf(line, sizeof(line), "set -e; cd '%s'; ",
 	    access(path("."), F_OK) == 0 ? path(".") : dir);
 	va_start(ap, format);
 	n += vsnprintf(line + n, sizeof(line) - (size_t)n, format, ap);
 	va_end(ap);
-	ck_assert_int_lt(n, (int)sizeof(line) - 8);
-	(void)snprintf(line + n, sizeof(line) - (size_t)n, "\n}");
+	ck_assert_int_lt(n, (int)sizeof(line));
 	(void)fflush(NULL);
+	why = forbidden(line);
+	if (why != NULL)
+		skip_test(why);
 	rc = system(line);
 	ck_assert_msg(rc == 0, "status %d: %s", rc, line);
 }
@@ -535,15 +576,81 @@ node(const char *command, ...)
 	return finish(start_argv(argc, argv));
 }
 
-const struct run *
-run_function(int (*function)(void *), void *arg)
+/* Does a process, not one that is to be left running, work in here? */
+static int
+works_here(const char *pid, const char *here)
+{
+	char cwd[4096], link[300];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/%s/cwd", pid);
+	n = readlink(link, cwd, sizeof(cwd) - 1);
+	cwd[n == -1 ? 0 : n] = '\0';
+	if (strncmp(cwd, here, strlen(here)) != 0)
+		return 0;
+	return !exists("node/background") ||
+	    strstr(text("\n%s", get("node/background")),
+	    text("\n%s\n", pid)) == NULL;
+}
+
+void
+settle(void)
+{
+	static const struct timespec tick = { 0, 5000000 };
+	const char *here;
+	struct dirent *e;
+	DIR *d;
+	int found, i;
+
+	here = path("node");
+	for (i = found = 1; found && i < 2000; i++) {
+		d = opendir("/proc");
+		ck_assert_ptr_nonnull(d);
+		for (found = 0; !found && (e = readdir(d)) != NULL; )
+			if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
+				found = works_here(e->d_name, here);
+		(void)closedir(d);
+		if (found)
+			(void)nanosleep(&tick, NULL);
+	}
+	ck_assert(!found);
+}
+
+void
+node_killed(const char *pattern, const char *command, ...)
+{
+	char *argv[ARGS];
+	const char *first_word;
+	va_list ap;
+	int argc;
+
+	knob("node", "faults", text("parent KILL 1 %s", pattern));
+	argc = host_words(argv, "node", command);
+	va_start(ap, command);
+	first_word = va_arg(ap, const char *);
+	argc = collect(argv, argc, first_word, ap);
+	va_end(ap);
+	ck_assert_int_eq(finish(start_argv(argc, argv))->status,
+	    128 + SIGKILL);
+	settle();
+	sh("rm node/knobs/faults*");
+}
+
+pid_t
+start_function(int (*function)(void *), void *arg)
 {
 	pid_t pid;
 
 	pid = fork_captured();
 	if (pid == 0)
 		exit(function(arg));
-	return finish(pid);
+	return pid;
+}
+
+const struct run *
+run_function(int (*function)(void *), void *arg)
+{
+	return finish(start_function(function, arg));
 }
 
 const char *
@@ -564,8 +671,8 @@ void
 runbook(const char *s)
 {
 	put("runbook", s);
-	sh("grep -E '^(mv|cp|rm|/)' runbook >runbook.sh; test -s runbook.sh; "
-	    "sh -x runbook.sh >runbook.out 2>&1; rm runbook runbook.sh");
+	sh("sh runbook >runbook.out 2>&1 || { cat runbook.out >&2; false; }; "
+	    "rm runbook runbook.out");
 }
 
 void
@@ -682,17 +789,58 @@ base_remove(void)
 		(void)fprintf(stderr, "%s is left behind\n", base);
 }
 
-const char *
-id_of(const char *name)
+/* One word of what keys/tell knows of a file; 1 is the first. */
+static const char *
+told(const char *name, int column)
 {
-	return text("%.9s", strchr(get(name), '\n') + 4);
+	sh("(keys/tell %s 2>fp.err || echo none none none none) | "
+	    "cut -d' ' -f%d | tr -d '\\n' >fp; rm -f fp.err", name, column);
+	return get("fp");
 }
 
+const char *
+generation_of(const char *name)
+{
+	return told(name, 1);
+}
+
+const char *
+serial_of(const char *name)
+{
+	const char *s;
+
+	s = text("%lX", strtoul(told(name, 3), NULL, 10));
+	return strlen(s) % 2 == 0 ? s : text("0%s", s);
+}
+
+/* Also of what is none of ours. */
 const char *
 fingerprint_of(const char *name)
 {
 	sh("grep -v -e ---- %s | base64 -d | sha256sum | cut -c1-64 | "
 	    "sed 's/../:&/g;s/^://' | tr a-f A-F | tr -d '\\n' >fp", name);
+	return get("fp");
+}
+
+void
+give(const char *generation, const char *what, const char *name)
+{
+	sh("keys/give %s %s >'%s'", generation, what, name);
+}
+
+void
+present(const char *variant)
+{
+	give("1", text("%s.crt", variant), SSL CERT);
+	give("1", text("%s.crt", variant), "mom/ca/signed/" CM1 ".pem");
+	sh("set -- $(keys/tell " SSL CERT "); echo 1 $3 >node/served; "
+	    "sed -i \"s/^2 /$3 /\" mom/ca/inventory.txt");
+}
+
+const char *
+served(void)
+{
+	sh("cut -d' ' -f1 node/served | tr -d '\\n' >fp");
 	return get("fp");
 }
 
@@ -707,7 +855,250 @@ sign(void)
 void
 no_leftover(void)
 {
-	sh("! ls -A node/puppet | grep cmregen >&2");
+	sh("! find . -name '*cmregen*' | grep . >&2");
+}
+
+/*
+ * Situations.
+ */
+
+static void
+idle(void)
+{
+	sh("rm mom/ca/signed/" CM1 ".pem");
+}
+
+static void
+staged(void)
+{
+	ck_assert_int_eq(node("prepare", NULL)->status, 0);
+}
+
+static void
+finished(void)
+{
+	ck_assert_int_eq(node("finish", NULL)->status, 0);
+}
+
+static void
+exchanging(void)
+{
+	node_killed("*puppet ensure=stopped*", "finish", NULL);
+}
+
+static void
+torn(void)
+{
+	sh("mv " SSL " " OLD);
+}
+
+/* What was started with the reload has stopped, or has not yet. */
+static void
+others_stopped(void)
+{
+	sh("for s in puppet pxp-agent mcollective; do "
+	    "[ ! -e node/services/$s ] || echo stopped true "
+	    ">node/services/$s; done");
+}
+
+static void
+exchanged(void)
+{
+	node_killed("puppetserver reload", "finish", NULL);
+	others_stopped();
+}
+
+static void
+unproven(void)
+{
+	node_killed("puppet agent --test", "finish", NULL);
+}
+
+static void
+restoring(void)
+{
+	node_killed("*puppet ensure=stopped*", "restore", "-a", NULL);
+}
+
+static void
+restored(void)
+{
+	node_killed("puppetserver reload", "restore", "-a", NULL);
+	others_stopped();
+}
+
+static void
+leaving(void)
+{
+	sh("echo back >>" JOURNAL);
+}
+
+static void
+returning(void)
+{
+	node_killed("*puppet ensure=stopped*", "restore", NULL);
+}
+
+static void
+done(void)
+{
+	sh("echo done >>" JOURNAL);
+}
+
+static const struct {
+	const char *name, *after;
+	void (*make)(void);
+} situations[] = {
+	{ "fresh", NULL, NULL },
+	{ "idle", "fresh", idle },
+	{ "staged", "idle", staged },
+	{ "signed", "staged", sign },
+	{ "finished", "signed", finished },
+	{ "exchanging", "signed", exchanging },
+	{ "torn", "exchanging", torn },
+	{ "exchanged", "signed", exchanged },
+	{ "unproven", "signed", unproven },
+	{ "restoring", "finished", restoring },
+	{ "halfway", "restoring", torn },
+	{ "restored", "finished", restored },
+	{ "leaving", "staged", leaving },
+	{ "returning", "exchanged", returning },
+	{ "done", "unproven", done },
+	{ "undone", "restored", done }
+};
+
+/*
+ * Where the copies of a situation come from.  The parts of a suite can share
+ * one directory.
+ */
+static const char *
+made(int v, const char *name)
+{
+	const char *shared;
+
+	shared = getenv("MADE");
+	return text("%s/%s-%d", shared != NULL ? shared : text("%s/made",
+	    base), name, v);
+}
+
+/* Keeps it there, in one moment, unless somebody else has. */
+static void
+situation_keep(int v, const char *name)
+{
+	const char *to;
+
+	to = made(v, name);
+	sh("rm -f out; mkdir -p %s.%ld && cp -a . %s.%ld/%s", to,
+	    (long)getpid(), to, (long)getpid(), name);
+	(void)rename(text("%s.%ld/%s", to, (long)getpid(), name), to);
+	sh("rm -rf %s.%ld", to, (long)getpid());
+}
+
+const char *
+first(const char *name)
+{
+	return tree_text(text("%s/%s", made(situation_of, "fresh"), name),
+	    NULL);
+}
+
+/* Puts a copy of it in place, whose journal names its own backup. */
+static void
+situation_copy(int v, const char *name)
+{
+	sh("cd .. && rm -rf s && cp -a %s s && if [ -e s/" JOURNAL " ]; then "
+	    "sed -i 's,^backup .*,backup %s,' s/" JOURNAL "; fi",
+	    made(v, name), path(BAK));
+}
+
+void
+situation(int v, const char *name)
+{
+	size_t i;
+
+	situation_of = v;
+	situation_quiet = 0;
+	if (access(made(v, name), F_OK) == 0) {
+		if (access(path("."), F_OK) == -1)
+			ck_assert_int_eq(mkdir(path("%s", ""), 0755), 0);
+		situation_copy(v, name);
+		return;
+	}
+	for (i = 0; i < sizeof(situations) / sizeof(situations[0]); i++)
+		if (strcmp(situations[i].name, name) == 0)
+			break;
+	ck_assert_uint_lt(i, sizeof(situations) / sizeof(situations[0]));
+	if (situations[i].after == NULL)
+		sandbox(version[v]);
+	else
+		situation(v, situations[i].after);
+	if (situations[i].make != NULL)
+		situations[i].make();
+	log_clear("node");
+	situation_keep(v, name);
+}
+
+void
+quiet_situation(int v, const char *name)
+{
+	situation(v, name);
+	situation_quiet = 1;
+	put("node/services/puppet", "stopped false\n");
+	if (exists(JOURNAL))
+		sh("sed -i 's/^\\(finish\\|restore\\) puppet /\\1 /' "
+		    JOURNAL);
+}
+
+/* All services are as they were, and the server serves that generation. */
+static void
+ends_served(const char *generation)
+{
+	const char *want;
+
+	sh("for f in %s/node/services/*; do s=${f##*/}; "
+	    "[ $s = puppet ] || cmp $f node/services/$s; done",
+	    made(situation_of, "fresh"));
+	want = get(text("%s/node/services/puppet", made(situation_of,
+	    "fresh")));
+	ck_assert_str_eq(get("node/services/puppet"),
+	    situation_quiet ? "stopped false\n" : want);
+	ck_assert_str_eq(served(), generation);
+}
+
+void
+ends_back(void)
+{
+	no_leftover();
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	if (exists(BAK))
+		assert_same(tree_text(BAK, NULL), first(SSL));
+	ends_served("1");
+}
+
+void
+ends_staged(void)
+{
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	assert_same(tree_text(BAK, NULL), first(SSL));
+	ck_assert_str_eq(generation_of(NEXT KEY), "2");
+	ck_assert_str_eq(generation_of(NEXT REQUEST), "2");
+	assert_has(get(JOURNAL), text("backup %s\nstaged\n", path(BAK)));
+	sh("ls -A " WORK " >fp");
+	ck_assert_str_eq(get("fp"), "journal\nnext\n");
+	sh("test \"$(stat -c %%a " WORK ")\" = 700");
+	ends_served("1");
+}
+
+void
+ends_finished(void)
+{
+	no_leftover();
+	assert_same(tree_text(BAK, NULL), first(SSL));
+	ck_assert_str_eq(generation_of(SSL KEY), "2");
+	ck_assert_str_eq(generation_of(SSL CERT), "2");
+	/* puppet may be ended before it gives its request away */
+	sh("! find " SSL " ! -user 52001 ! -path '*_requests/*' | "
+	    "grep . >&2");
+	ends_served("2");
 }
 
 void
@@ -720,29 +1111,100 @@ sleep_ms(long ms)
 	(void)nanosleep(&ts, NULL);
 }
 
+/* Is it the turn of the next test? */
+static int
+mine(void)
+{
+	static int part, parts;
+	static int count;
+	const char *s;
+
+	s = getenv("PART");
+	if (parts == 0 && (s == NULL ||
+	    sscanf(s, "%d/%d", &part, &parts) != 2))
+		part = parts = 1;
+	return count++ % parts == part - 1;
+}
+
+/* The library's own, which fixture.h has given another meaning. */
+#undef tcase_add_loop_test
+#define tcase_add_loop_test(TC, TEST, FROM, TO)				\
+    _tcase_add_test((TC), (TEST), 0, 0, (FROM), (TO))
+
+void
+tests_add(TCase *tc, const TTest *test, int from, int to)
+{
+	for (; from < to; from++)
+		if (mine())
+			tcase_add_loop_test(tc, test, from, from + 1);
+}
+
+/* How many of those that failed were skipped. */
+static int
+skipped(SRunner *runner)
+{
+	TestResult **results;
+	int i, n;
+
+	n = 0;
+	results = srunner_failures(runner);
+	for (i = 0; i < srunner_ntests_failed(runner); i++)
+		if (strncmp(tr_msg(results[i]), "skipped: ", 9) == 0)
+			n++;
+	free(results);
+	return n;
+}
+
+/*
+ * Makes the directory for the suite.  The program has everything on disk
+ * before it goes on, a hundred times in each test: where nobody has named a
+ * place, memory is one, if programs can be run from there.
+ */
+static int
+base_make(void)
+{
+	const char *tmp;
+	char line[8192];
+
+	tmp = getenv("TMPDIR");
+	(void)snprintf(base, sizeof(base), "%s/cmregen-test.XXXXXX",
+	    tmp == NULL ? "/dev/shm" : tmp);
+	if (mkdtemp(base) != NULL) {
+		(void)snprintf(line, sizeof(line), "cd '%s' && cp /bin/true t"
+		    " && ./t && rm t || { cd / && rm -r '%s' && false; } "
+		    "2>/dev/null", base, base);
+		if (system(line) == 0)
+			return chmod(base, 0755);
+	}
+	if (tmp != NULL)
+		return -1;
+	(void)snprintf(base, sizeof(base), "/tmp/cmregen-test.XXXXXX");
+	return mkdtemp(base) == NULL ? -1 : chmod(base, 0755);
+}
+
 int
 suite_run(Suite *suite)
 {
 	static const int sent[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 	SRunner *runner;
-	const char *tmp;
 	size_t i;
-	int failed;
+	int failed, not_run, run;
 
 	/* nohup, or a shell's &, may have them ignored */
 	for (i = 0; i < sizeof(sent) / sizeof(*sent); i++)
 		(void)signal(sent[i], SIG_DFL);
-	tmp = getenv("TMPDIR");
-	(void)snprintf(base, sizeof(base), "%s/cmregen-test.XXXXXX",
-	    tmp == NULL ? "/tmp" : tmp);
-	if (mkdtemp(base) == NULL || chmod(base, 0755) == -1) {
+	if (base_make() == -1) {
 		perror(base);
 		return EXIT_FAILURE;
 	}
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
+	run = srunner_ntests_run(runner);
+	not_run = skipped(runner);
+	failed = srunner_ntests_failed(runner) - not_run;
 	srunner_free(runner);
 	base_remove();
+	(void)printf("%d passed, %d failed, %d skipped\n",
+	    run - failed - not_run, failed, not_run);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

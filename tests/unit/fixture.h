@@ -36,6 +36,10 @@ extern const char *const version[VERSIONS];
 #define CERT	"/certs/" CM1 ".pem"
 #define REQUEST	"/certificate_requests/" CM1 ".pem"
 #define CATALOG	"node/cache/client_data/catalog/" CM1 ".json"
+#define WORK	"node/puppet/ssl.cmregen"
+#define JOURNAL	WORK "/journal"
+#define NEXT	WORK "/next"
+#define OLD	WORK "/old"
 
 /* The temporary directory.  Unprivileged users may pass through it. */
 void	fixture_begin(void);
@@ -44,12 +48,57 @@ void	fixture_end(void);
 /* Makes the sandbox of that version in it: 5.5.22, or 5. */
 void	sandbox(const char *);
 
+/*
+ * Makes the sandbox of that version (FIVE and on) stand where a regeneration,
+ * or the way back, was left.  Each is made once, by the program itself, and
+ * then copied:
+ *
+ *     fresh       nothing was done
+ *     idle        the certificate was cleaned on the MoM
+ *     staged      then prepare has run;  signed  then the MoM has signed
+ *     finished    then finish has run
+ *     exchanging  signed, and finish was killed before ssl was moved
+ *     torn        the same between the two renames
+ *     exchanged   after them;  unproven  at the Puppet run
+ *     restoring   finished, and restore -a was killed before ssl was moved
+ *     halfway     the same between the two renames;  restored  after them
+ *     leaving     staged, and restore was killed when it began
+ *     returning   exchanged, and restore was killed when it began
+ *     done        unproven, and finish was killed at the end
+ *     undone      restored, and restore was killed at the end
+ *
+ * quiet_situation makes puppet stand still and disabled there, so that finish
+ * does not wait a moment to look at it again.
+ */
+void	situation(int, const char *);
+void	quiet_situation(int, const char *);
+
+/* The tree in the situation idle, as tree_text has it. */
+const char *first(const char *);
+
+/*
+ * What a command has ended with, and nothing besides.  The first ssl is in use
+ * and nothing is under way (there may be a backup); the same, but next waits;
+ * or the next generation is in use, and the backup is the first ssl.  In each
+ * the services are as they were in the beginning.
+ */
+void	ends_back(void);
+void	ends_staged(void);
+void	ends_finished(void);
+
 /* A path below the sandbox; text is any string, formatted. */
 const char *path(const char *, ...) __attribute__((format(printf, 1, 2)));
 const char *text(const char *, ...) __attribute__((format(printf, 1, 2)));
 
-/* Runs a line of shell in the sandbox; it must succeed. */
+/*
+ * Runs a line of shell in the sandbox; every command in it must succeed.
+ * Where it mounts, or makes a device, and this place allows that to nobody,
+ * the test ends and counts as skipped.
+ */
 void	sh(const char *, ...) __attribute__((format(printf, 1, 2)));
+
+/* Ends the test, and has it counted as skipped, for that reason. */
+void	skip_test(const char *);
 
 /* A file below the sandbox: what is in it, writing it, is it there. */
 const char *get(const char *);
@@ -69,16 +118,29 @@ const char *tree_text(const char *, const char *const *);
 const char *snapshot(const char *);
 
 /*
- * The nine digits that make a key, request or certificate of the stand-in what
- * it is, and the fingerprint of a request.
+ * The keys, requests and certificates that the stand-in hands out, from
+ * tests/keys, where `make' tells what there is.  What belongs together is of
+ * one generation: "1" is in use when the sandbox is made, "2" is handed out
+ * next; "none" is what is not there, was damaged, or is of nobody.  The serial
+ * number is as openssl writes it, "0A".
+ *
+ * give writes one to a file, such as give("2", "names.req", SSL REQUEST); what
+ * exists keeps its owner and mode.  present makes the certificate that is in
+ * use one of "names", "plain", "extra", "role" or "auth", on both hosts.
  */
-const char *id_of(const char *);
+const char *generation_of(const char *);
+const char *serial_of(const char *);
 const char *fingerprint_of(const char *);
+void	give(const char *, const char *, const char *);
+void	present(const char *);
+
+/* The generation of the certificate that the node's server serves. */
+const char *served(void);
 
 /* Signs the request of CM1 on the MoM. */
 void	sign(void);
 
-/* None of our names is beside the ssl of the node. */
+/* None of our names is left, beside ssl, the backup, or anywhere. */
 void	no_leftover(void);
 
 void	sleep_ms(long);
@@ -101,8 +163,18 @@ const struct run *node(const char *, ...);
 pid_t	start(const char *, ...);
 const struct run *finish(pid_t);
 
-/* Runs a function in a child, which exits with what it returns. */
+/*
+ * As node; a call of puppet's that matches the pattern (of knobs/faults) kills
+ * it.  Returns when that call and all others have come to their ends.
+ */
+void	node_killed(const char *, const char *, ...);
+
+/* Waits for the end of all calls in the sandbox that were left running. */
+void	settle(void);
+
+/* Runs, or starts, a function in a child, which exits with its result. */
 const struct run *run_function(int (*)(void *), void *);
+pid_t	start_function(int (*)(void *), void *);
 
 /* What a program that was started has printed by now. */
 const char *printed(void);
@@ -111,7 +183,7 @@ const char *printed(void);
 #define RUNLOCK	"node/cache/state/agent_catalog_run.lock"
 void	run_in_progress(const char *);
 
-/* Types the commands of a runbook that -n has printed. */
+/* Types a runbook that -n has printed: all of it, into sh. */
 void	runbook(const char *);
 
 /* Waits until the file exists, at most ten seconds. */
@@ -130,30 +202,40 @@ void	log_clear(const char *);
 pid_t	hold_lock(const char *);
 void	hold_end(pid_t);
 
-/* Runs a suite; returns what main returns. */
+/*
+ * Runs a suite and prints the sum of it; returns what main returns.  With PART
+ * in the environment, "3/8", only the third, eleventh, .. test of the suite is
+ * run: what a suite adds to its cases goes through tests_add.
+ */
 int	suite_run(Suite *);
+void	tests_add(TCase *, const TTest *, int, int);
+#undef tcase_add_test
+#define tcase_add_test(TC, TEST) tests_add((TC), (TEST), 0, 1)
+#undef tcase_add_loop_test
+#define tcase_add_loop_test(TC, TEST, FROM, TO)				\
+    tests_add((TC), (TEST), (FROM), (TO))
 
 /* Assertions. */
 #define assert_status(R, STATUS) do {					\
 	const struct run *run_ = (R);					\
 	ck_assert_msg(run_->status == (STATUS),				\
-	    "status %d, not %d; stdout:\n%.2000s\nstderr:\n%.2000s",		\
+	    "status %d, not %d; stdout:\n%.2000s\nstderr:\n%.2000s",	\
 	    run_->status, (STATUS), run_->out, run_->err);		\
 } while (0)
 #define assert_has(TEXT, WORDS) do {					\
 	const char *text_ = (TEXT), *words_ = (WORDS);			\
 	ck_assert_msg(strstr(text_, words_) != NULL,			\
-	    "\"%s\" is not in:\n%.3000s", words_, text_);			\
+	    "\"%s\" is not in:\n%.3000s", words_, text_);		\
 } while (0)
 #define assert_has_not(TEXT, WORDS) do {				\
 	const char *text_ = (TEXT), *words_ = (WORDS);			\
 	ck_assert_msg(strstr(text_, words_) == NULL,			\
-	    "\"%s\" is in:\n%.3000s", words_, text_);			\
+	    "\"%s\" is in:\n%.3000s", words_, text_);		\
 } while (0)
 #define assert_same(NOW, BEFORE) do {					\
 	const char *now_ = (NOW), *before_ = (BEFORE);			\
 	ck_assert_msg(strcmp(now_, before_) == 0,			\
-	    "before:\n%.6000s\nnow:\n%.6000s", before_, now_);			\
+	    "before:\n%.6000s\nnow:\n%.6000s", before_, now_);		\
 } while (0)
 
 #endif
