@@ -43,16 +43,14 @@
 #include <unistd.h>
 
 #include "../../cmregen.h"
+#include "outside.h"
 
 enum {
 	OWNER = 54321,		/* uid and gid of the attacker */
-	LONG_AGO = 1000000000,	/* the access time of what nobody read */
 	PATHS = 256,
 	OUR_LIMIT = 10000,	/* milliseconds a round; more is a hang */
 	THEIR_LIMIT = 500
 };
-
-#define MARK "ROOT-ONLY-CONTENT"
 
 /* What the attacker can do; the letters stand for lists of these. */
 enum kind {
@@ -85,13 +83,7 @@ static const char *const kind_name[KINDS] = {
 	"top/other", "copy/link", "copy/other", "copy/victim", "copy/before"
 };
 
-enum { READ, WRITTEN, OWNED, REMOVED, HUNG, LEFT, CRASHED, FALLS };
-
-static const char *const fall_name[FALLS] = {
-	"read", "written", "owned", "removed", "hung", "left", "crashed"
-};
-
-enum operation { COPY, VERIFY, SETTLE, COMPARE, REMOVE, MOVE };
+enum operation { COPY, COMPARE, REMOVE, SEAL, FILE_COPY, LIKE, MOVE };
 
 enum { INSIDE = 1, PARENT = 2, TARGET = 4 };	/* where he attacks */
 
@@ -108,15 +100,19 @@ static const struct row rows[] = {
 	{ "cmregen", COPY, INSIDE, 0, 1, { NULL } },
 	{ "cmregen", COPY, TARGET, 0, 1, { NULL } },
 	{ "cmregen", COPY, INSIDE | PARENT | TARGET, 0, 1, { NULL } },
-	{ "cmregen", VERIFY, INSIDE, 0, 1, { NULL } },
-	{ "cmregen", VERIFY, INSIDE | PARENT | TARGET, 0, 1, { NULL } },
-	{ "cmregen", SETTLE, INSIDE | TARGET, 0, 1, { NULL } },
+	{ "cmregen", COPY, INSIDE | TARGET, 0, 1, { NULL } },
 	{ "cmregen", COMPARE, INSIDE, 0, 1, { NULL } },
 	{ "cmregen", COMPARE, INSIDE | PARENT | TARGET, 0, 1, { NULL } },
 	{ "cmregen", REMOVE, INSIDE, 0, 1, { NULL } },
 	{ "cmregen", REMOVE, INSIDE | PARENT, 0, 1, { NULL } },
+	{ "cmregen", SEAL, INSIDE, 0, 1, { NULL } },
+	{ "cmregen", SEAL, INSIDE | PARENT, 0, 1, { NULL } },
+	{ "cmregen", FILE_COPY, INSIDE, 0, 1, { NULL } },
+	{ "cmregen", FILE_COPY, INSIDE | PARENT | TARGET, 0, 1, { NULL } },
+	{ "cmregen", LIKE, INSIDE, 0, 1, { NULL } },
+	{ "cmregen", LIKE, INSIDE | PARENT, 0, 1, { NULL } },
 	{ "driver", COPY, INSIDE, 0, 10, { "tree", "copy" } },
-	{ "driver", VERIFY, INSIDE | TARGET, 0, 10, { "tree", "verify" } },
+	{ "driver", COPY, INSIDE | TARGET, 0, 10, { "tree", "copy" } },
 	{ "driver", REMOVE, INSIDE, 0, 10, { "tree", "remove" } },
 	{ "driver", MOVE, INSIDE | PARENT | TARGET, 0, 10,
 	    { "tree", "move" } },
@@ -131,7 +127,7 @@ static const struct row rows[] = {
 };
 
 static const char *const operation_name[] = {
-	"copy", "verify", "settle", "compare", "remove", "move"
+	"copy", "compare", "remove", "seal", "file", "like", "move"
 };
 
 /* What the attacker is told for a round. */
@@ -169,44 +165,6 @@ milliseconds(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * 1000L + now.tv_nsec / 1000000;
-}
-
-static void
-put(const char *name, const char *text, mode_t mode)
-{
-	size_t n;
-	int fd;
-
-	n = strlen(text);
-	if ((fd = open(name, O_WRONLY | O_CREAT | O_EXCL, mode)) == -1)
-		err(2, "create %s", name);
-	if (write(fd, text, n) != (ssize_t)n || close(fd) == -1)
-		err(2, "write %s", name);
-}
-
-static void
-put_dir(const char *name, mode_t mode)
-{
-	if (mkdir(name, mode) == -1)
-		err(2, "create %s", name);
-}
-
-static int
-unlink_one(const char *name, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(name);
-}
-
-/* Removes a tree while nobody attacks. */
-static void
-wipe(const char *name)
-{
-	if (nftw(name, unlink_one, 16, FTW_DEPTH | FTW_PHYS) == -1 &&
-	    errno != ENOENT)
-		err(2, "remove %s", name);
 }
 
 /*
@@ -411,18 +369,18 @@ grow_tree(const char *top)
 		for (f = 0; f < 4; f++) {
 			(void)snprintf(name, sizeof name, "%s/d%d/f%d", top, d,
 			    f);
-			put(name, "harmless\n", f == 3 ? 04750 : 0640);
+			put_file(name, "harmless\n", f == 3 ? 04750 : 0640);
 		}
 		(void)snprintf(name, sizeof name, "%s/d%d/sub", top, d);
 		put_dir(name, 0700);
 		for (f = 0; f < 2; f++) {
 			(void)snprintf(name, sizeof name, "%s/d%d/sub/f%d",
 			    top, d, f);
-			put(name, "harmless too\n", 0600);
+			put_file(name, "harmless too\n", 0600);
 		}
 	}
 	(void)snprintf(name, sizeof name, "%s/f0", top);
-	put(name, "harmless again\n", 0644);
+	put_file(name, "harmless again\n", 0644);
 	(void)snprintf(name, sizeof name, "%s/l", top);
 	if (symlink("f0", name) == -1)
 		err(2, "create %s", name);
@@ -453,9 +411,9 @@ build(const struct order *o)
 	stage_link("stage/sublink", "dir/sub");
 	stage_link("stage/filelink", "secret");
 	put_dir("stage/other", 0755);
-	put("stage/other/f0", "another\n", 0644);
-	put("stage/other/f1", "another\n", 0644);
-	put("stage/file", "a file\n", 0644);
+	put_file("stage/other/f0", "another\n", 0644);
+	put_file("stage/other/f1", "another\n", 0644);
+	put_file("stage/file", "a file\n", 0644);
 	if (mkfifo("stage/fifo", 0644) == -1)
 		err(2, "create stage/fifo");
 }
@@ -485,46 +443,8 @@ attacker_main(int in, int out)
  * What must not be touched.
  */
 
-static const char *const outside[] = {
-	"outside", "outside/secret", "outside/dir", "outside/dir/f0",
-	"outside/dir/f1", "outside/dir/f2", "outside/dir/f3",
-	"outside/dir/sub", "outside/dir/sub/f0", "outside/dir/sub/f1"
-};
-
-enum { OUTSIDE = sizeof outside / sizeof outside[0] };
-
-static struct stat was[OUTSIDE];
 static struct stat victim_was, victim_file_was;
 static int victim = -1;
-
-static void
-age(int at, const char *name)
-{
-	const struct timespec times[2] = { { LONG_AGO, 0 }, { LONG_AGO, 0 } };
-
-	if (utimensat(at, name, times, AT_SYMLINK_NOFOLLOW) == -1)
-		err(2, "set the times of %s", name);
-}
-
-static void
-build_outside(void)
-{
-	int i;
-
-	wipe("outside");
-	put_dir("outside", 0700);
-	put_dir("outside/dir", 0700);
-	put_dir("outside/dir/sub", 0700);
-	for (i = 0; i < OUTSIDE; i++)
-		if (strchr(outside[i], '/') != NULL &&
-		    access(outside[i], F_OK) == -1)
-			put(outside[i], MARK "\n", 0600);
-	for (i = 0; i < OUTSIDE; i++)
-		age(AT_FDCWD, outside[i]);
-	for (i = 0; i < OUTSIDE; i++)
-		if (lstat(outside[i], &was[i]) == -1)
-			err(2, "look at %s", outside[i]);
-}
 
 /* A directory of root's in the one that the attacker owns. */
 static void
@@ -533,59 +453,13 @@ build_victim(void)
 	if (victim != -1)
 		(void)close(victim);
 	put_dir("dst/victim", 0700);
-	put("dst/victim/f0", MARK "\n", 0600);
-	age(AT_FDCWD, "dst/victim/f0");
-	age(AT_FDCWD, "dst/victim");
+	put_file("dst/victim/f0", MARK "\n", 0600);
+	outside_age(AT_FDCWD, "dst/victim/f0");
+	outside_age(AT_FDCWD, "dst/victim");
 	victim = open("dst/victim", O_PATH | O_DIRECTORY);
 	if (victim == -1 || fstat(victim, &victim_was) == -1 ||
 	    fstatat(victim, "f0", &victim_file_was, 0) == -1)
 		err(2, "look at dst/victim");
-}
-
-static int
-same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-/* Adds to the falls what the difference between the two shows. */
-static void
-judge_stat(const struct stat *a, const struct stat *b, int *fell)
-{
-	if (a->st_uid != b->st_uid || a->st_gid != b->st_gid ||
-	    a->st_mode != b->st_mode)
-		fell[OWNED] = 1;
-	else if (!same_time(&a->st_mtim, &b->st_mtim) ||
-	    a->st_size != b->st_size || a->st_nlink != b->st_nlink)
-		fell[WRITTEN] = 1;
-	if (!same_time(&a->st_atim, &b->st_atim))
-		fell[READ] = 1;
-}
-
-static void
-judge_outside(int *fell)
-{
-	struct stat st;
-	int before, f, i;
-
-	before = 0;
-	for (f = 0; f < FALLS; f++)
-		before += fell[f];
-	for (i = 0; i < OUTSIDE; i++) {
-		if (lstat(outside[i], &st) == -1 ||
-		    st.st_ino != was[i].st_ino) {
-			fell[REMOVED] = 1;
-			continue;
-		}
-		judge_stat(&was[i], &st, fell);
-		if (!same_time(&was[i].st_ctim, &st.st_ctim) &&
-		    !fell[OWNED] && !fell[REMOVED])
-			fell[WRITTEN] = 1;
-	}
-	for (f = 0; f < FALLS; f++)
-		before -= fell[f];
-	if (before != 0)
-		build_outside();
 }
 
 static void
@@ -600,12 +474,12 @@ judge_victim(int *fell)
 	else if (fstatat(victim, "f0", &st, AT_SYMLINK_NOFOLLOW) == -1)
 		fell[REMOVED] = 1;
 	else {
-		judge_stat(&victim_file_was, &st, fell);
+		outside_stat(&victim_file_was, &st, fell);
 		if (fstat(victim, &st) == -1)
 			err(2, "look at the victim");
 		/* whether it is empty may be looked at */
 		st.st_atim = victim_was.st_atim;
-		judge_stat(&victim_was, &st, fell);
+		outside_stat(&victim_was, &st, fell);
 	}
 }
 
@@ -746,16 +620,18 @@ act(enum operation op)
 	switch (op) {
 	case COPY:
 		return tree_copy(s, "tree", d, "copy", NULL);
-	case VERIFY:
-		return tree_copy(s, "tree", d, "copy", NULL) == -1 ||
-		    tree_verify(s, "tree", d, "copy", NULL) == -1;
-	case SETTLE:
-		return tree_copy(s, "tree", d, "copy", NULL) == -1 ||
-		    tree_settle(s, "tree", d, "copy", NULL) == -1;
 	case COMPARE:
 		return tree_compare(s, "tree", d, "copy", NULL, difference);
 	case REMOVE:
 		return tree_remove(s, "tree");
+	case SEAL:
+		return tree_seal(s, "tree", OWNER);
+	case FILE_COPY:
+		return file_copy(s, "tree/d1/sub/f1", d, "copy") != 1;
+	case LIKE:
+		return owner_like(s, "tree/d0/f1", s, "tree/d1/f3") == -1 ||
+		    owner_like(s, "tree/d0/sub", s, "tree/d2") == -1 ||
+		    dir_like(d, "copy", s, "tree/d1/sub") == -1;
 	case MOVE:
 		break;
 	}
@@ -780,7 +656,7 @@ tool(const struct row *r)
 	for (i = 0; r->argv[i] != NULL; i++)
 		argv[i] = (char *)(size_t)r->argv[i];
 	argv[i++] = src;
-	if (r->op != REMOVE)
+	if (r->op != REMOVE && r->op != SEAL)
 		argv[i++] = dst;
 	argv[i] = NULL;
 	if (strcmp(argv[0], "tree") == 0)
@@ -857,14 +733,14 @@ play(const struct row *r, enum kind kind, int *fell)
 	status = run_tool(r, r->must == 0 ? OUR_LIMIT : THEIR_LIMIT, fell);
 	shared->stop = 1;
 	expect('e');
-	judge_outside(fell);
+	outside_judge(fell);
 	if ((r->where & TARGET) != 0)
 		judge_victim(fell);
 	judge_tree("stage", 0, fell);
 	if ((r->where & TARGET) == 0)
 		judge_tree("src", 1, fell);
 	judge_dst(fell);
-	if (status != 0 && (r->op == COPY) && (r->where & TARGET) == 0 &&
+	if (status != 0 && (r->op == COPY || r->op == FILE_COPY) && (r->where & TARGET) == 0 &&
 	    lstat("dst/copy", &st) == 0)
 		fell[LEFT] = 1;
 	return status == 0;
@@ -996,7 +872,7 @@ prepare(void)
 	(void)sigprocmask(SIG_BLOCK, &child, NULL);
 	/* both sides have a processor, whatever else is going on */
 	(void)setpriority(PRIO_PROCESS, 0, -15);
-	build_outside();
+	outside_build();
 	start_attacker();
 }
 

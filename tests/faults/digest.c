@@ -65,6 +65,18 @@ sum(int fd, uint64_t *total)
 
 static void	entry(struct text *, int, const char *, const char *, int);
 
+/* A path to print, which is one line whatever a name has in it. */
+static void
+sub_path(char *sub, size_t size, const char *path, const char *name)
+{
+	size_t i;
+
+	(void)snprintf(sub, size, "%s/%s", path, name);
+	for (i = 0; sub[i] != '\0'; i++)
+		if (sub[i] == '\n')
+			sub[i] = '?';
+}
+
 static int
 by_name(const void *a, const void *b)
 {
@@ -99,7 +111,7 @@ below(struct text *t, int fd, const char *path, int flags)
 	if (n != 0)
 		qsort(names, n, sizeof(*names), by_name);
 	for (i = 0; i < n; i++) {
-		(void)snprintf(sub, sizeof(sub), "%s/%s", path, names[i]);
+		sub_path(sub, sizeof(sub), path, names[i]);
 		if ((flags & DIGEST_LOCK) != 0 ||
 		    strcmp(sub, "/ssl.lock") != 0)
 			entry(t, dirfd(d), names[i], sub, flags);

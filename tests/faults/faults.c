@@ -14,72 +14,76 @@
  * failed".
  */
 #define _GNU_SOURCE
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "digest.h"
-#include "tracer.h"
+#include "view.h"
 
-#define NODE_KEY "puppet/ssl/private_keys/cm1.example.com.pem"
+#define NODE "cm1.example.com"
 
 enum {
 	WORKERS = 12,		/* at most */
-	PATH = 1024,
-	SHOWN = 12,		/* failures printed in full, of each sweep */
-	LIMIT = 25000,		/* milliseconds: longer is a hang */
-	ORPHANS = 20000		/* what children left behind may take */
+	SHOWN = 12		/* failures printed in full, of each sweep */
 };
 
 struct command {
-	const char *name;	/* and template */
+	const char *name;
+	const char *template;
 	const char *args[10];	/* after PROGRAM node */
-	int shape;		/* it ends with a new ssl, of the same shape */
-	int renews;		/* with another key, that is */
+	const char *backup;	/* below the sandbox */
+	int status;		/* of an undisturbed run */
+	int shape;		/* it ends with a tree of the same shape */
+	int once;		/* run again at its end, it has nothing to do */
 	int workers;		/* at a time: more where it mostly sleeps */
+	int ci;			/* 2: in full, 1: sampled, 0: not at all */
 };
+
+#define KEPT "node/puppet/ssl_bak"
+#define P "-p", "@/node/bin/puppet"
 
 /* @ stands for the directory of the sandbox */
 static const struct command commands[] = {
-	{ "prepare", { "prepare", "-p", "@/node/bin/puppet", "-w", "2", NULL },
-	    1, 1, 2 },
-	{ "restore", { "restore", "-p", "@/node/bin/puppet", NULL }, 0, 0,
-	    2 },
-	{ "finish", { "finish", "-p", "@/node/bin/puppet", "-w", "2", NULL },
-	    1, 1, 4 },
-	{ "live", { "prepare", "-l", "-p", "@/node/bin/puppet", "-w", "2",
-	    NULL }, 1, 0, 2 },
-	{ "usb", { "prepare", "-p", "@/node/bin/puppet", "-w", "2", "-b",
-	    "@/usb/keep", NULL }, 1, 1, 2 },
-	{ "swap", { "finish", "-p", "@/node/bin/puppet", "-w", "2", NULL },
-	    1, 1, 4 },
-	{ "rescue", { "restore", "-r", "@/node", "-s", "/puppet/ssl", NULL },
-	    0, 0, 2 },
+	{ "prepare", "cleaned7", { "prepare", P, NULL }, KEPT, 0, 1, 0, 2, 2 },
+	{ "finish", "signed7", { "finish", P, "-w", "0", NULL }, KEPT, 0, 0, 1,
+	    2, 2 },
+	{ "restore", "finished7", { "restore", P, "-a", NULL }, KEPT, 0, 0, 0,
+	    2, 2 },
+	{ "back", "unproven7", { "restore", P, NULL }, KEPT, 0, 0, 0, 2, 2 },
+	{ "usb", "cleaned5", { "prepare", P, "-b", "@/usb/keep", NULL },
+	    "usb/keep", 0, 1, 0, 2, 1 },
+	{ "finish5", "signed5", { "finish", P, "-w", "0", NULL }, KEPT, 0, 0,
+	    1, 2, 1 },
+	{ "undo", "signed7", { "restore", P, NULL }, KEPT, 0, 0, 0, 2, 1 },
+	{ "again", "signed7", { "prepare", P, NULL }, KEPT, 0, 0, 0, 2, 1 },
+	{ "rescue", "finished7", { "restore", "-a", "-r", "@/node", "-s",
+	    "/puppet/ssl", NULL }, KEPT, 0, 0, 0, 2, 1 },
+	{ "rescue-back", "unproven7", { "restore", "-r", "@/node", "-s",
+	    "/puppet/ssl", NULL }, KEPT, 0, 0, 0, 2, 1 },
+	{ "status", "unproven7", { "status", P, NULL }, KEPT, 3, 0, 0, 2, 1 },
 };
 
 struct state {
+	struct view view;
 	char *full, *shape;	/* the directory of ssl, and the stick */
-	char *copies;		/* backups, in full */
-	char *services;
-	char *catalogs, *others; /* the cached catalogs; those not ours */
+	char *catalogs;
 	char *left;		/* in /run and /tmp */
-	char *key;		/* its digest */
 };
+
+/* What is done after a kill. */
+enum then { THE_SAME, GOING_THE_WAY_BACK };
 
 struct sweep {
 	const char *name;
@@ -88,154 +92,33 @@ struct sweep {
 	int value;
 	int sample;		/* so many of the calls; 0: every one */
 	int tty;
+	enum then then;
 };
 
 static struct shared {
 	long next, tried, applied, fell, ended, calls, every;
 } *shared;
 
+static struct place place;
 static const char *work, *program;
-static char sb[PATH], outfile[PATH], errfile[PATH];
 static struct state before, end;
-static char *original;		/* the digest of what must not be lost */
-static char key_before[256];
 static long passed, failed;
 static int verbose;
 static const char *hasty;	/* enough has been seen where this fell */
 static void (*heal)(void);	/* ends what was wrong for a whole run */
-static char *const env[] = {
-	(char *)(size_t)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL
-};
-
-static void
-die(const char *what)
-{
-	perror(what);
-	exit(2);
-}
-
-static char *
-path(const char *fmt, ...)
-{
-	static char buf[8][PATH];
-	static int i;
-	va_list ap;
-
-	i = (i + 1) % 8;
-	va_start(ap, fmt);
-	(void)vsnprintf(buf[i], PATH, fmt, ap);
-	va_end(ap);
-	return buf[i];
-}
-
-static long
-now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/*
- * Sandboxes.
- */
-
-static void
-empty(int at, const char *name)
-{
-	struct dirent *e;
-	DIR *d;
-	int fd;
-
-	if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
-		return;
-	(void)fchmodat(at, name, 0700, 0);
-	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-	if (fd == -1 || (d = fdopendir(fd)) == NULL)
-		return;
-	while ((e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			empty(fd, e->d_name);
-	(void)closedir(d);
-	(void)unlinkat(at, name, AT_REMOVEDIR);
-}
-
-static void
-copy_bytes(int s, int d)
-{
-	static char buf[65536];
-	ssize_t n;
-
-	while ((n = read(s, buf, sizeof(buf))) > 0)
-		if (write(d, buf, (size_t)n) != n)
-			die("copy");
-	(void)close(s);
-	if (close(d) == -1)
-		die("copy");
-}
-
-static void
-copy(int sat, const char *sname, int dat, const char *dname)
-{
-	char target[PATH];
-	struct timespec ts[2];
-	struct dirent *e;
-	struct stat st;
-	ssize_t n;
-	DIR *d;
-	int fd, to;
-
-	if (fstatat(sat, sname, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		die(sname);
-	if (S_ISLNK(st.st_mode)) {
-		n = readlinkat(sat, sname, target, sizeof(target) - 1);
-		target[n < 0 ? 0 : n] = '\0';
-		if (symlinkat(target, dat, dname) == -1)
-			die(dname);
-	} else if (S_ISREG(st.st_mode)) {
-		fd = openat(sat, sname, O_RDONLY | O_CLOEXEC);
-		to = openat(dat, dname, O_WRONLY | O_CREAT | O_EXCL |
-		    O_CLOEXEC, 0600);
-		if (fd == -1 || to == -1)
-			die(dname);
-		copy_bytes(fd, to);
-	} else if (S_ISDIR(st.st_mode)) {
-		if (mkdirat(dat, dname, 0700) == -1 && errno != EEXIST)
-			die(dname);
-		fd = openat(sat, sname, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		to = openat(dat, dname, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd == -1 || to == -1 || (d = fdopendir(fd)) == NULL)
-			die(dname);
-		while ((e = readdir(d)) != NULL)
-			if (strcmp(e->d_name, ".") != 0 &&
-			    strcmp(e->d_name, "..") != 0)
-				copy(fd, e->d_name, to, e->d_name);
-		(void)closedir(d);
-		(void)close(to);
-	}
-	if (fchownat(dat, dname, st.st_uid, st.st_gid,
-	    AT_SYMLINK_NOFOLLOW) == -1)
-		die(dname);
-	if (!S_ISLNK(st.st_mode) && fchmodat(dat, dname, st.st_mode & 07777,
-	    0) == -1)
-		die(dname);
-	ts[0] = st.st_atim;
-	ts[1] = st.st_mtim;
-	(void)utimensat(dat, dname, ts, AT_SYMLINK_NOFOLLOW);
-}
+static enum then then;
 
 static void
 fresh(const struct command *c)
 {
-	while (umount(path("%s/usb", sb)) == 0)
+	while (umount(path("%s/usb", place.dir)) == 0)
 		;
-	empty(AT_FDCWD, sb);
-	empty(AT_FDCWD, "/run/cmregen-output");
-	empty(AT_FDCWD, "/tmp/cmregen-output");
-	copy(AT_FDCWD, path("%s/template.%s", work, c->name), AT_FDCWD, sb);
-	if (strcmp(c->name, "usb") == 0 && mount("usb", path("%s/usb", sb),
-	    "tmpfs", 0, "size=16m") == -1)
+	tree_wipe(AT_FDCWD, place.dir);
+	tree_wipe(AT_FDCWD, "/run/cmregen-output");
+	tree_wipe(AT_FDCWD, "/tmp/cmregen-output");
+	place_fill(&place, path("%s/template.%s", work, c->template));
+	if (strcmp(c->name, "usb") == 0 && mount("usb", path("%s/usb",
+	    place.dir), "tmpfs", 0, "size=16m") == -1)
 		die("mount");
 }
 
@@ -246,114 +129,29 @@ fresh(const struct command *c)
 static void
 forget(struct state *s)
 {
+	view_free(&s->view);
 	free(s->full);
 	free(s->shape);
-	free(s->copies);
-	free(s->services);
 	free(s->catalogs);
-	free(s->others);
 	free(s->left);
-	free(s->key);
 	(void)memset(s, 0, sizeof(*s));
 }
 
-static char *
-join(char *a, char *b)
-{
-	char *t;
-
-	if ((t = malloc(strlen(a) + strlen(b) + 1)) == NULL)
-		die("memory");
-	(void)strcpy(t, a);
-	(void)strcat(t, b);
-	free(a);
-	free(b);
-	return t;
-}
-
-/* Takes out the lines that contain a text. */
-static char *
-without(const char *text, const char *what)
-{
-	const char *e;
-	char *t, *o, *line;
-	size_t n;
-
-	if ((t = o = malloc(strlen(text) + 1)) == NULL)
-		die("memory");
-	for (; *text != '\0'; text = e) {
-		e = strchr(text, '\n');
-		e = e == NULL ? text + strlen(text) : e + 1;
-		n = (size_t)(e - text);
-		if ((line = strndup(text, n)) == NULL)
-			die("memory");
-		if (strstr(line, what) == NULL) {
-			(void)memcpy(o, text, n);
-			o += n;
-		}
-		free(line);
-	}
-	*o = '\0';
-	return t;
-}
-
 static void
-take(struct state *s)
+take(const struct command *c, struct state *s)
 {
-	char *stick;
+	const char *puppet, *stick;
 
-	stick = path("%s/usb", sb);
-	s->full = join(digest(path("%s/node/puppet", sb), DIGEST_LOCK),
-	    digest(stick, DIGEST_LOCK));
-	s->shape = join(digest(path("%s/node/puppet", sb), DIGEST_LOCK |
-	    DIGEST_SHAPE), digest(stick, DIGEST_LOCK | DIGEST_SHAPE));
-	s->copies = join(digest(path("%s/node/puppet/ssl_bak", sb),
-	    DIGEST_LOCK), digest(stick, DIGEST_LOCK));
-	s->services = digest(path("%s/node/services", sb), 0);
-	s->catalogs = digest(path("%s/node/cache/client_data", sb),
+	puppet = path("%s/node/puppet", place.dir);
+	stick = path("%s/usb", place.dir);
+	view_take(&s->view, &place, path("%s/%s", place.dir, c->backup));
+	s->full = join(digest(puppet, DIGEST_LOCK), digest(stick,
+	    DIGEST_LOCK));
+	s->shape = join(digest(puppet, DIGEST_LOCK | DIGEST_SHAPE),
+	    digest(stick, DIGEST_LOCK | DIGEST_SHAPE));
+	s->catalogs = digest(path("%s/node/cache/client_data", place.dir),
 	    DIGEST_SHAPE);
-	s->others = without(s->catalogs, "/cm1.example.com.json");
 	s->left = join(digest("/run", 0), digest("/tmp", 0));
-	s->key = digest(path("%s/node/" NODE_KEY, sb), 0);
-}
-
-static int
-whole(void)
-{
-	static const char *const names[] = {
-		"node/puppet/ssl", "node/puppet/ssl_bak",
-		"node/puppet/ssl.cmregen-old", "usb/keep"
-	};
-	char *text;
-	size_t i;
-	int found;
-
-	found = 0;
-	for (i = 0; i < sizeof(names) / sizeof(*names) && !found; i++) {
-		text = digest(path("%s/%s", sb, names[i]), 0);
-		found = strcmp(text, original) == 0;
-		free(text);
-	}
-	return found;
-}
-
-static char *
-slurp(const char *name)
-{
-	struct stat st;
-	char *t;
-	ssize_t n;
-	int fd;
-
-	if ((fd = open(name, O_RDONLY | O_CLOEXEC)) == -1)
-		return strdup("");
-	if (fstat(fd, &st) == -1 ||
-	    (t = malloc((size_t)st.st_size + 1)) == NULL)
-		die(name);
-	n = read(fd, t, (size_t)st.st_size);
-	t[n < 0 ? 0 : n] = '\0';
-	(void)close(fd);
-	return t;
 }
 
 /* Whether each service that is not as it should be is named in the text. */
@@ -366,14 +164,15 @@ named(const char *text)
 	int rc;
 
 	rc = 1;
-	if ((d = opendir(path("%s/node/services", sb))) == NULL)
+	if ((d = opendir(path("%s/node/services", place.dir))) == NULL)
 		return 0;
 	while ((e = readdir(d)) != NULL) {
 		if (e->d_name[0] == '.')
 			continue;
-		is = digest(path("%s/node/services/%s", sb, e->d_name), 0);
+		is = digest(path("%s/node/services/%s", place.dir, e->d_name),
+		    0);
 		sum = strstr(is, "  ");
-		if (sum == NULL || (strstr(end.services, path("/%s %s",
+		if (sum == NULL || (strstr(end.view.services, path("/%s %s",
 		    e->d_name, sum + 2)) == NULL && strstr(text, e->d_name) ==
 		    NULL))
 			rc = 0;
@@ -388,47 +187,6 @@ named(const char *text)
  */
 
 static void
-reap_all(void)
-{
-	char text[4096], *p;
-	long until;
-	FILE *f;
-	int pid;
-
-	/* what the stand-in left running on purpose */
-	if ((f = fopen(path("%s/node/background", sb), "re")) != NULL) {
-		while (fscanf(f, "%d", &pid) == 1)
-			if (pid > 1)
-				(void)kill(pid, SIGKILL);
-		(void)fclose(f);
-	}
-	until = now() + ORPHANS;
-	for (;;) {
-		pid = waitpid(-1, NULL, WNOHANG);
-		if (pid == -1 && errno == ECHILD)
-			return;
-		if (pid != 0)
-			continue;
-		if (now() < until) {
-			(void)usleep(500);
-			continue;
-		}
-		/* our own descendants, all of them */
-		f = fopen(path("/proc/self/task/%d/children", (int)getpid()),
-		    "re");
-		if (f == NULL)
-			return;
-		if (fgets(text, sizeof(text), f) != NULL)
-			for (p = strtok(text, " \n"); p != NULL;
-			    p = strtok(NULL, " \n"))
-				(void)kill((pid_t)strtol(p, NULL, 10),
-				    SIGKILL);
-		(void)fclose(f);
-		(void)usleep(10000);
-	}
-}
-
-static void
 nothing(void *arg)
 {
 	(void)arg;
@@ -441,54 +199,19 @@ hang_up(void *arg)
 	*(int *)arg = -1;
 }
 
-static int
-terminal(int *slave)
-{
-	char name[64];
-	int master, n, unlock;
-
-	unlock = 0;
-	if ((master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)) == -1 ||
-	    ioctl(master, TIOCSPTLCK, &unlock) == -1 ||
-	    ioctl(master, TIOCGPTN, &n) == -1)
-		die("/dev/ptmx");
-	(void)snprintf(name, sizeof(name), "/dev/pts/%d", n);
-	if ((*slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) == -1)
-		die(name);
-	return master;
-}
-
 /* Runs the command in the sandbox; its outputs go to the files. */
 static void
 run(const struct command *c, struct trace *t)
 {
-	char arg[16][PATH];
-	char *argv[16];
-	const char *a;
-	int i, n;
+	const char *args[12];
+	int i;
 
-	n = 0;
-	argv[n++] = strcpy(arg[0], program);
-	argv[n++] = strcpy(arg[1], "node");
-	for (i = 0; (a = c->args[i]) != NULL; i++, n++) {
-		argv[n] = arg[n];
-		(void)snprintf(arg[n], PATH, "%s%s", a[0] == '@' ? sb : "",
-		    a[0] == '@' ? a + 1 : a);
-	}
-	argv[n] = NULL;
-	t->argv = argv;
-	t->envp = env;
-	t->out = open(outfile, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND |
-	    O_CLOEXEC, 0600);
-	t->err = open(errfile, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND |
-	    O_CLOEXEC, 0600);
-	if (t->limit == 0)
-		t->limit = LIMIT;
-	if (trace_run(t) == -1)
-		die("trace");
-	(void)close(t->out);
-	(void)close(t->err);
-	reap_all();
+	args[0] = "node";
+	for (i = 0; c->args[i] != NULL; i++)
+		args[i + 1] = c->args[i];
+	args[i + 1] = NULL;
+	place_run(&place, program, args, t);
+	place_reap(&place, 1);
 }
 
 static void
@@ -496,9 +219,7 @@ plain(const struct command *c, struct trace *t)
 {
 	(void)memset(t, 0, sizeof(*t));
 	t->tty = -1;
-	t->act = TRACE_HOOK;
-	t->at = 1;
-	t->hook = nothing;
+	t->act = TRACE_PLAIN;
 	run(c, t);
 }
 
@@ -521,54 +242,77 @@ bad(const char *fmt, ...)
 	return -1;
 }
 
-/* Names the first line in which two texts differ. */
 static int
 differs(const char *what, const char *is, const char *be)
 {
-	const char *i, *b;
-
 	if (strcmp(is, be) == 0)
 		return 0;
-	for (i = is, b = be; *i == *b; i++, b++)
-		;
-	while (i > is && i[-1] != '\n') {
-		i--;
-		b--;
-	}
-	return bad("%s: is '%.*s', should be '%.*s'; ", what,
-	    (int)strcspn(i, "\n"), i, (int)strcspn(b, "\n"), b);
+	return bad("%s: %s; ", what, difference(be, is));
+}
+
+static void
+strike_out(char **text, const char *what)
+{
+	char *t;
+
+	t = without(*text, what);
+	free(*text);
+	*text = t;
+}
+
+/* A work directory that was made, and could not be entered, may stay. */
+static void
+empty_work(struct state *s, const struct trace *t)
+{
+	char *full;
+
+	if ((t->act != TRACE_ERRNO && t->act != TRACE_ERRNO_ON) ||
+	    s->view.where != IDLE || before.view.work_mode != -1)
+		return;
+	full = without(s->full, "/ssl.cmregen/journal 0 ");
+	if (strstr(full, "/ssl.cmregen/") == NULL) {
+		strike_out(&full, "/ssl.cmregen");
+		free(s->full);
+		s->full = full;
+	} else
+		free(full);
 }
 
 /*
- * Where the call that failed is the one that removes something of no use,
- * that may stay, if it is named; so may a lock that somebody else seems to
- * have; and where every call fails, nothing can be removed, nor said.
+ * Where the call that failed is one that removes something of no use, that may
+ * stay, if it is named; and where every call fails, nothing can be removed, nor
+ * said.
  */
 static void
 excuse(struct state *s, const struct trace *t, const char *text)
 {
 	static const char *const names[] = {
-		"/.cmregen.lock", "/ssl.cmregen-del", "/ssl.cmregen-part",
-		"/ssl_bak.cmregen-part", "/ssl_bak.cmregen-del"
+		"ssl.cmregen/gone.", "ssl.cmregen/make.", "ssl.cmregen/state.",
+		"ssl_bak.cmregen-part", "ssl_bak.cmregen-gone",
+		"keep.cmregen-part", "keep.cmregen-gone", "ssl.cmregen"
 	};
-	char *o;
-	size_t i;
+	size_t i, n;
+	int on;
 
-	if (!t->applied || (t->act != TRACE_ERRNO_ON &&
-	    strncmp(trace_name(t->number), "unlink", 6) != 0 &&
-	    strcmp(trace_name(t->number), "fcntl") != 0))
+	on = t->act == TRACE_ERRNO_ON;
+	empty_work(s, t);
+	if (!t->applied || (!on && strncmp(trace_name(t->number), "unlink", 6)
+	    != 0 && strcmp(trace_name(t->number), "rmdir") != 0 &&
+	    strstr(text, "rm -rf ") == NULL))
 		return;
-	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		if (t->act != TRACE_ERRNO_ON && (strcmp(trace_name(t->number),
-		    "fcntl") != 0 || i != 0) &&
-		    strstr(text, names[i] + 1) == NULL)
+	n = sizeof(names) / sizeof(*names);
+	if (s->view.where != IDLE && s->view.where != DONE)
+		n--;
+	for (i = 0; i < n; i++) {
+		if (!on && strstr(text, names[i]) == NULL)
 			continue;
-		o = s->full;
-		s->full = without(o, names[i]);
-		free(o);
-		o = s->shape;
-		s->shape = without(o, names[i]);
-		free(o);
+		strike_out(&s->full, path("/%s", names[i]));
+		strike_out(&s->shape, path("/%s", names[i]));
+	}
+	/* nor can a backup be taken back then */
+	if (on && !view_has(&before.view, BAK)) {
+		strike_out(&s->full, "/ssl_bak");
+		strike_out(&s->full, "/keep");
 	}
 }
 
@@ -576,60 +320,65 @@ excuse(struct state *s, const struct trace *t, const char *text)
 static int
 is_end(const struct command *c, const struct state *s, const char *text)
 {
+	char *be, *is;
 	int rc;
 
 	rc = 0;
-	if (c->shape)
-		rc |= differs("tree", s->shape, end.shape);
-	else
-		rc |= differs("tree", s->full, end.full);
-	rc |= differs("backup", s->copies, end.copies);
-	if (strcmp(s->services, end.services) != 0 && (text == NULL ||
-	    !named(text)))
-		rc |= differs("services", s->services, end.services);
+	/* puppet is ended when it may not have given the request away yet */
+	is = without(c->shape ? s->shape : s->full, "/next/certificate_req");
+	be = without(c->shape ? end.shape : end.full, "/next/certificate_req");
+	rc |= differs("tree", is, be);
+	free(is);
+	free(be);
+	if (c->shape && strcmp(s->view.request, s->view.key[NEXT]) != 0 &&
+	    !view_pair(&s->view, NEXT))
+		rc |= bad("next has no request of its key; ");
+	rc |= differs("backup", s->view.tree[BAK], end.view.tree[BAK]);
+	if (strcmp(s->view.services, end.view.services) != 0 && (text ==
+	    NULL || !named(text)))
+		rc |= differs("services", s->view.services,
+		    end.view.services);
 	rc |= differs("catalogs", s->catalogs, end.catalogs);
-	if (c->renews && strcmp(c->name, "finish") != 0 &&
-	    strcmp(s->key, key_before) == 0)
+	if (c->shape && (s->view.key[NEXT][0] == '\0' ||
+	    strcmp(s->view.key[NEXT], before.view.key[SSL]) == 0))
 		rc |= bad("the key is still the old one; ");
 	return rc;
 }
 
 /*
- * A certificate that was fetched for the key of prepare -l may stay with it,
- * as may what puppet does about it there.
+ * A certificate that was fetched for the key of prepare may stay with it, as
+ * may what puppet does about it there.
  */
 static char *
 unfetched(const char *text)
 {
 	static const char *const names[] = {
-		"/ssl.cmregen-next/certs", "/ssl.cmregen-next/crl.pem",
-		"/ssl.cmregen-next/certificate_requests"
+		"/ssl.cmregen/next/certs", "/ssl.cmregen/next/crl.pem",
+		"/ssl.cmregen/next/certificate_requests"
 	};
-	char *t, *o;
+	char *t;
 	size_t i;
 
-	t = without(text, names[0]);
-	for (i = 1; i < sizeof(names) / sizeof(*names); i++) {
-		o = t;
-		t = without(o, names[i]);
-		free(o);
-	}
+	t = strdup(text);
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
+		strike_out(&t, names[i]);
 	return t;
 }
 
 static int
 is_before(const struct state *s)
 {
-	char *now_, *then;
+	char *is, *was;
 	int rc;
 
-	now_ = unfetched(s->full);
-	then = unfetched(before.full);
-	rc = differs("tree", now_, then) |
-	    differs("services", s->services, before.services) |
-	    differs("other catalogs", s->others, before.others);
-	free(now_);
-	free(then);
+	is = unfetched(s->full);
+	was = unfetched(before.full);
+	rc = differs("tree", is, was) |
+	    differs("services", s->view.services, before.view.services) |
+	    differs("other catalogs", s->view.catalogs,
+	    before.view.catalogs);
+	free(is);
+	free(was);
 	return rc;
 }
 
@@ -650,47 +399,103 @@ tells(const char *text)
 	    NULL || strstr(text, "puppet") != NULL);
 }
 
-/* What it said, without what its children said. */
-static const char *
-gist(const char *text)
+/* What was in ssl, or is to come back there, and the backup. */
+static int
+sound(const struct state *s)
 {
-	static char buf[2048];
-	size_t len, n;
+	const struct view *b;
+	const char *broken, *kept;
 
-	for (len = 0; *text != '\0'; text += n) {
-		n = strcspn(text, "\n");
-		n += text[n] == '\n';
-		if (strncmp(text, "    ", 4) == 0 || n > sizeof(buf) - 1 - len)
-			continue;
-		(void)memcpy(buf + len, text, n);
-		len += n;
-	}
-	buf[len] = '\0';
-	return buf;
+	b = &before.view;
+	kept = view_has(b, BAK) ? b->tree[BAK] : NULL;
+	broken = view_broken(&s->view, b->tree[view_has(b, OLD) ? OLD : SSL],
+	    kept);
+	return broken == NULL ? 0 : bad("%s; ", broken);
 }
 
+/* What the administrator does on the MoM before he tries again. */
+static void
+clean(void)
+{
+	tree_wipe(AT_FDCWD, path("%s/mom/ca/requests/" NODE ".pem",
+	    place.dir));
+}
+
+/* Run again, without any trouble, it comes to the end. */
 static int
-again(const struct command *c, const char *after)
+again(const struct command *c, const struct view *from, const char *after)
 {
 	struct trace t;
 	struct state s;
 	char *text;
-	int rc;
+	int rc, status;
 
 	if (heal != NULL)
 		heal();
+	status = c->status;
+	if (c->once && (from->where == IDLE || from->where == DONE))
+		status = 1;
+	if (strcmp(c->args[0], "prepare") == 0 && from->where == IDLE)
+		clean();
 	plain(c, &t);
-	take(&s);
-	text = slurp(errfile);
+	take(c, &s);
+	text = slurp(place.err);
 	rc = 0;
 	if (t.hung)
 		rc = bad("hangs when run again after %s; ", after);
-	else if (!WIFEXITED(t.status) || WEXITSTATUS(t.status) != 0)
+	else if (!WIFEXITED(t.status) || WEXITSTATUS(t.status) != status)
 		rc = bad("run again after %s: status %#x: %s; ", after,
 		    (unsigned)t.status, gist(text));
 	else if (is_end(c, &s, NULL) == -1 || left(&s, NULL) == -1)
 		rc = bad("(run again after %s, which said: %s); ", after,
 		    gist(text));
+	free(text);
+	forget(&s);
+	return rc;
+}
+
+/* And so does the way back, from wherever it is. */
+static int
+way_back(const struct command *c, const struct view *from)
+{
+	static const struct command back = {
+		"restore", NULL, { "restore", P, "-a", NULL }, KEPT, 0, 0, 0,
+		1, 0
+	};
+	const struct view *b;
+	struct command mine;
+	struct trace t;
+	struct state s;
+	char *text;
+	int rc;
+
+	b = &before.view;
+	mine = back;
+	mine.backup = c->backup;
+	if (strcmp(c->backup, KEPT) != 0) {
+		mine.args[4] = "-b";
+		mine.args[5] = path("@/%s", c->backup);
+	}
+	plain(&mine, &t);
+	take(c, &s);
+	text = slurp(place.err);
+	rc = 0;
+	if (t.hung || !WIFEXITED(t.status))
+		rc = bad("restore after the kill: status %#x; ",
+		    (unsigned)t.status);
+	else if (WEXITSTATUS(t.status) == 1 && from->where == IDLE &&
+	    !view_has(from, BAK))
+		rc = sound(&s);
+	else if (WEXITSTATUS(t.status) != 0)
+		rc = bad("restore after the kill: status %#x: %s; ",
+		    (unsigned)t.status, gist(text));
+	else if (s.view.where != IDLE || s.view.journal.there ||
+	    strstr(s.full, "cmregen") != NULL)
+		rc = bad("restore after the kill leaves something; ");
+	else
+		rc = differs("restore after the kill: ssl", s.view.tree[SSL],
+		    b->tree[view_has(b, OLD) ? OLD : view_has(b, BAK) &&
+		    b->where == IDLE ? BAK : SSL]);
 	free(text);
 	forget(&s);
 	return rc;
@@ -706,8 +511,9 @@ speechless(const struct trace *t)
 	const char *name;
 
 	name = trace_name(t->number);
-	return t->tty != -1 || t->act == TRACE_ERRNO_ON || (t->applied && t->act != TRACE_SIGNAL &&
-	    strncmp(name, "write", 5) == 0 && t->args[0] == 2);
+	return t->tty != -1 || t->act == TRACE_ERRNO_ON || (t->applied &&
+	    t->act != TRACE_SIGNAL && strncmp(name, "write", 5) == 0 &&
+	    t->args[0] == 2);
 }
 
 /* A call whose failure cannot be passed over. */
@@ -722,10 +528,43 @@ grave(const struct trace *t)
 }
 
 static int
+judge_done(const struct command *c, const struct trace *t,
+    const struct state *s, const char *out, const char *text,
+    const char *call)
+{
+	if (t->act == TRACE_ERRNO && t->value != EINTR && grave(t) &&
+	    strstr(text, strerror(t->value)) == NULL &&
+	    strstr(text, t->value == EIO ? "I/O error" : "space") == NULL &&
+	    strstr(text, "could not be written") == NULL)
+		return bad("status %d, and no word of the error; ",
+		    c->status);
+	if (!speechless(t) && strcmp(c->args[0], "prepare") == 0 &&
+	    strstr(out, "cmregen ") == NULL)
+		(void)bad("done without the next command; ");
+	if (is_end(c, s, text) == -1 || left(s, call) == -1)
+		return bad("status %d, ", c->status);
+	return why[0] == '\0' ? 0 : -1;
+}
+
+/* Ended by the signal that was sent, before it can have asked not to be? */
+static int
+judge_signal(const struct trace *t, const struct state *s)
+{
+	int sig;
+
+	sig = WTERMSIG(t->status);
+	if ((t->act == TRACE_SIGNAL && sig == t->value) ||
+	    (t->act == TRACE_HOOK && sig == SIGHUP))
+		return is_before(s);
+	return bad("ended by signal %d; ", sig);
+}
+
+static int
 judge_status(const struct command *c, const struct trace *t,
     const struct state *s, const char *out, const char *text)
 {
 	const char *call;
+	int status;
 
 	call = t->applied && t->act != TRACE_SIGNAL && t->act != TRACE_HOOK ?
 	    trace_name(t->number) : NULL;
@@ -733,49 +572,27 @@ judge_status(const struct command *c, const struct trace *t,
 		call = "unlink";
 	if (t->hung)
 		return bad("hangs; ");
-	if (WIFSIGNALED(t->status)) {
-		/* before it can have said that it wants to be asked first */
-		if ((t->act == TRACE_SIGNAL && WTERMSIG(t->status) ==
-		    t->value) || (t->act == TRACE_HOOK && WTERMSIG(t->status)
-		    == SIGHUP))
-			return is_before(s);
-		return bad("ended by signal %d; ", WTERMSIG(t->status));
-	}
-	if (WEXITSTATUS(t->status) != 0 && !speechless(t) && text[0] == '\0')
-		return bad("status %d in silence; ", WEXITSTATUS(t->status));
-	switch (WEXITSTATUS(t->status)) {
-	case 0:
-		if (t->act == TRACE_ERRNO && t->value != EINTR &&
-		    grave(t) && strstr(text, strerror(t->value)) == NULL &&
-		    strstr(text, t->value == EIO ? "I/O error" : "space") ==
-		    NULL)
-			return bad("status 0, and no word of the error; ");
-		if (!speechless(t) && strcmp(c->args[0], "finish") != 0 &&
-		    strcmp(c->name, "rescue") != 0 &&
-		    strstr(out, "cmregen ") == NULL)
-			(void)bad("status 0 without the next command; ");
-		if (is_end(c, s, text) == -1 || left(s, call) == -1)
-			return bad("status 0, ");
-		return why[0] == '\0' ? 0 : -1;
-	case 1:
+	if (WIFSIGNALED(t->status))
+		return judge_signal(t, s);
+	status = WEXITSTATUS(t->status);
+	if (status == c->status)
+		return judge_done(c, t, s, out, text, call);
+	if (!speechless(t) && text[0] == '\0')
+		return bad("status %d in silence; ", status);
+	if (t->value == EINTR && t->act == TRACE_ERRNO)
+		return bad("status %d after EINTR; ", status);
+	if (status == 1) {
 		if (is_before(s) == -1 || left(s, call) == -1)
 			return bad("status 1, ");
-		if (t->value == EINTR && (t->act == TRACE_ERRNO))
-			return bad("status 1 after EINTR; ");
 		return 0;
-	case 3:
-		if (!whole())
-			return bad("status 3, no complete copy; ");
-		if (t->value == EINTR && (t->act == TRACE_ERRNO))
-			return bad("status 3 after EINTR; ");
-		if (t->act == TRACE_SIGNAL && strcmp(c->name, "prepare") == 0)
-			return bad("not undone after a signal: status 3; ");
-		if (!speechless(t) && !tells(text))
-			return bad("status 3, and no word of what stands; ");
-		return 0;
-	default:
-		return bad("status %d; ", WEXITSTATUS(t->status));
 	}
+	if (status != 3)
+		return bad("status %d; ", status);
+	if (t->act == TRACE_SIGNAL && strcmp(c->args[0], "prepare") == 0)
+		return bad("not undone after a signal: status 3; ");
+	if (!speechless(t) && !tells(text))
+		return bad("status 3, and no word of what stands; ");
+	return 0;
 }
 
 static int
@@ -785,24 +602,25 @@ judge(const struct command *c, const struct trace *t)
 	char *out, *text;
 	int rc;
 
+	take(c, &s);
+	rc = sound(&s);
 	if (t->act == TRACE_KILL || t->act == TRACE_KILL_AFTER) {
-		if (!whole())
-			return bad("no complete copy; ");
-		return again(c, "the kill");
+		if (rc == 0)
+			rc = then == THE_SAME ? again(c, &s.view,
+			    "the kill") : way_back(c, &s.view);
+		forget(&s);
+		return rc;
 	}
-	take(&s);
-	out = slurp(outfile);
-	text = slurp(errfile);
+	out = slurp(place.out);
+	text = slurp(place.err);
 	excuse(&s, t, text);
-	rc = judge_status(c, t, &s, out, text);
+	rc |= judge_status(c, t, &s, out, text);
 	if (rc == -1)
 		(void)bad("it said: %s", gist(text));
-	else if (!t->hung && (!WIFEXITED(t->status) || WEXITSTATUS(t->status)
-	    != 0))
-		rc = again(c, WIFEXITED(t->status) &&
+	else if (!t->hung && (!WIFEXITED(t->status) ||
+	    WEXITSTATUS(t->status) != c->status))
+		rc = again(c, &s.view, WIFEXITED(t->status) &&
 		    WEXITSTATUS(t->status) == 3 ? "status 3" : "status 1");
-	if (rc == -1 && t->act == TRACE_COUNT)
-		(void)bad("%s", text);
 	free(out);
 	free(text);
 	forget(&s);
@@ -813,53 +631,32 @@ judge(const struct command *c, const struct trace *t)
  * Sweeps.
  */
 
-static void
-worker_enter(int i)
-{
-	if (unshare(CLONE_NEWNS) == -1 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1 ||
-	    mount("run", "/run", "tmpfs", 0, "mode=755,size=16m") == -1 ||
-	    mount("tmp", "/tmp", "tmpfs", 0, "mode=1777,size=16m") == -1)
-		die("a mount namespace");
-	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	(void)strcpy(sb, path("%s/w%d/sb", work, i));
-	(void)strcpy(outfile, path("%s/w%d/out", work, i));
-	(void)strcpy(errfile, path("%s/w%d/err", work, i));
-	(void)mkdir(path("%s/w%d", work, i), 0755);
-}
-
 /* What stands before the command, and after it where nobody disturbs it. */
 static long
 undisturbed(const struct command *c)
 {
-	const char *kept;
 	struct trace t;
 	char *text;
 
 	fresh(c);
 	forget(&before);
 	forget(&end);
-	free(original);
-	take(&before);
-	kept = path("%s/node/puppet/ssl_bak", sb);
-	if (access(kept, F_OK) == -1)
-		kept = path("%s/node/puppet/ssl", sb);
-	original = digest(kept, 0);
-	(void)snprintf(key_before, sizeof(key_before), "%s", before.key);
+	take(c, &before);
 	(void)memset(&t, 0, sizeof(t));
 	t.tty = -1;
 	t.act = TRACE_COUNT;
 	run(c, &t);
-	take(&end);
-	if (!WIFEXITED(t.status) || WEXITSTATUS(t.status) != 0) {
-		text = slurp(errfile);
+	take(c, &end);
+	why[0] = '\0';
+	if (!WIFEXITED(t.status) || WEXITSTATUS(t.status) != c->status) {
+		text = slurp(place.err);
 		(void)printf("%s, undisturbed: status %#x: %s\n", c->name,
 		    (unsigned)t.status, gist(text));
 		free(text);
 		return -1;
 	}
-	why[0] = '\0';
-	if (differs("left behind", end.left, before.left) == -1) {
+	if (differs("left behind", end.left, before.left) == -1 ||
+	    sound(&end) == -1) {
 		(void)printf("%s, undisturbed: %s\n", c->name, why);
 		return -1;
 	}
@@ -918,7 +715,8 @@ worker(const struct sweep *w, int i)
 	struct trace t;
 	long calls;
 
-	worker_enter(i);
+	place_enter(&place, work, i);
+	then = w->then;
 	if ((calls = undisturbed(w->command)) == -1)
 		exit(1);
 	(void)__sync_val_compare_and_swap(&shared->calls, 0, calls);
@@ -943,8 +741,8 @@ worker(const struct sweep *w, int i)
 		if (judge(w->command, &t) == -1)
 			report(w, &t);
 	}
-	(void)umount(path("%s/usb", sb));
-	empty(AT_FDCWD, sb);
+	(void)umount(path("%s/usb", place.dir));
+	tree_wipe(AT_FDCWD, place.dir);
 	exit(0);
 }
 
@@ -1041,16 +839,6 @@ static int nth[64], nlines;
 static long used;		/* bytes, for SPACE; names, for INODES */
 static char label[512];
 
-static void
-put(const char *name, const char *text)
-{
-	FILE *f;
-
-	if ((f = fopen(name, "we")) == NULL || fputs(text, f) == EOF ||
-	    fclose(f) == EOF)
-		die(name);
-}
-
 /* The log of the undisturbed run tells which children there are. */
 static void
 children_find(void)
@@ -1059,7 +847,7 @@ children_find(void)
 	int i;
 
 	nlines = 0;
-	text = slurp(path("%s/node/log", sb));
+	text = slurp(path("%s/node/log", place.dir));
 	for (line = strtok_r(text, "\n", &save); line != NULL && nlines < 64;
 	    line = strtok_r(NULL, "\n", &save)) {
 		if ((lines[nlines] = strdup(line)) == NULL)
@@ -1078,18 +866,18 @@ heal_children(void)
 {
 	size_t i;
 
-	empty(AT_FDCWD, path("%s/node/knobs/faults", sb));
+	tree_wipe(AT_FDCWD, path("%s/node/knobs/faults", place.dir));
 	for (i = 0; i < KNOBS; i++)
-		empty(AT_FDCWD, path("%s/node/knobs/%s", sb, knobs[i]));
-	if (access(path("%s/node/bin/puppet", sb), F_OK) == -1)
+		tree_wipe(AT_FDCWD, path("%s/node/knobs/%s", place.dir, knobs[i]));
+	if (access(path("%s/node/bin/puppet", place.dir), F_OK) == -1)
 		(void)symlink(path("%s/puppet", work),
-		    path("%s/node/bin/puppet", sb));
+		    path("%s/node/bin/puppet", place.dir));
 }
 
 static void
 heal_disk(void)
 {
-	if (mount(NULL, path("%s/node/puppet", sb), NULL, MS_REMOUNT,
+	if (mount(NULL, path("%s/node/puppet", place.dir), NULL, MS_REMOUNT,
 	    "size=64m,nr_inodes=100000") == -1)
 		die("remount");
 }
@@ -1100,12 +888,13 @@ disk_make(const struct command *c, long bytes, long names)
 {
 	char *at;
 
-	at = path("%s/node/puppet", sb);
+	at = path("%s/node/puppet", place.dir);
 	if (mount("disk", at, "tmpfs", 0, path("size=%ld,nr_inodes=%ld", bytes,
 	    names)) == -1)
 		die("mount");
-	copy(AT_FDCWD, path("%s/template.%s/node/puppet", work, c->name),
-	    AT_FDCWD, at);
+	tree_clone(AT_FDCWD, path("%s/template.%s/node/puppet", work,
+	    c->template), AT_FDCWD, at);
+	place_journal(&place, path("%s/template.%s", work, c->template));
 }
 
 /* What the tree itself takes of a disk. */
@@ -1127,7 +916,7 @@ disk_measure(const struct command *c, enum trouble trouble)
 		}
 		if (waitpid(pid, &status, 0) == -1)
 			die("wait");
-		(void)umount(path("%s/node/puppet", sb));
+		(void)umount(path("%s/node/puppet", place.dir));
 		if (status == 0)
 			return;
 	}
@@ -1148,17 +937,17 @@ trouble_make(const struct group *g, long n, struct trace *t)
 			return 0;
 		if (n >= nlines * ACTIONS) {
 			i = (int)n - nlines * ACTIONS;
-			put(path("%s/node/knobs/%s", sb, knobs[i]), "");
+			put(path("%s/node/knobs/%s", place.dir, knobs[i]), "");
 			(void)snprintf(label, sizeof(label), "%s", knobs[i]);
 			return 1;
 		}
 		i = (int)n / ACTIONS;
 		k = (int)n % ACTIONS;
-		put(path("%s/node/knobs/garbage", sb), "}\n = \nservice { '"
+		put(path("%s/node/knobs/garbage", place.dir), "}\n = \nservice { '"
 		    "':\n  ensure => ,\n\001\033[31mcertname=\n");
 		(void)snprintf(label, sizeof(label), "%s %d %s", actions[k],
 		    nth[i], lines[i]);
-		put(path("%s/node/knobs/faults", sb), path("%s\n", label));
+		put(path("%s/node/knobs/faults", place.dir), path("%s\n", label));
 		return 1;
 	case SPACE:
 	case INODES:
@@ -1172,7 +961,7 @@ trouble_make(const struct group *g, long n, struct trace *t)
 		heal = heal_disk;
 		(void)snprintf(label, sizeof(label), "read-only");
 		disk_make(g->command, 1 << 26, 100000);
-		if (mount(NULL, path("%s/node/puppet", sb), NULL, MS_REMOUNT |
+		if (mount(NULL, path("%s/node/puppet", place.dir), NULL, MS_REMOUNT |
 		    MS_RDONLY, NULL) == -1)
 			die("remount");
 		return n == 0;
@@ -1192,7 +981,7 @@ group_worker(const struct group *g, int i)
 	long n;
 	int bounded;
 
-	worker_enter(i);
+	place_enter(&place, work, i);
 	if (undisturbed(g->command) == -1)
 		exit(1);
 	children_find();
@@ -1208,7 +997,7 @@ group_worker(const struct group *g, int i)
 		t.hook = nothing;
 		if (!trouble_make(g, n, &t)) {
 			shared->ended = 1;
-			(void)umount(path("%s/node/puppet", sb));
+			(void)umount(path("%s/node/puppet", place.dir));
 			break;
 		}
 		run(g->command, &t);
@@ -1224,13 +1013,13 @@ group_worker(const struct group *g, int i)
 				(void)fflush(stdout);
 			}
 		}
-		(void)umount(path("%s/node/puppet", sb));
+		(void)umount(path("%s/node/puppet", place.dir));
 		if (bounded && (n > 2000 || (WIFEXITED(t.status) &&
-		    WEXITSTATUS(t.status) == 0)))
+		    WEXITSTATUS(t.status) == g->command->status)))
 			shared->ended = 1;
 	}
-	(void)umount(path("%s/usb", sb));
-	empty(AT_FDCWD, sb);
+	(void)umount(path("%s/usb", place.dir));
+	tree_wipe(AT_FDCWD, place.dir);
 	exit(0);
 }
 
@@ -1272,23 +1061,25 @@ static const struct {
 	const char *name;
 	enum trace_act act;
 	int value, tty, ci;	/* ci: 0 sampled, 1 in full, 2 not at all */
+	enum then then;
 } kinds[] = {
-	{ "kill", TRACE_KILL, 0, 0, 1 },
-	{ "EIO", TRACE_ERRNO, EIO, 0, 1 },
-	{ "ENOSPC", TRACE_ERRNO, ENOSPC, 0, 0 },
-	{ "EACCES", TRACE_ERRNO, EACCES, 0, 0 },
-	{ "EINTR", TRACE_ERRNO, EINTR, 0, 0 },
-	{ "EMFILE", TRACE_ERRNO, EMFILE, 0, 0 },
-	{ "ENOMEM", TRACE_ERRNO, ENOMEM, 0, 0 },
-	{ "EAGAIN", TRACE_ERRNO, EAGAIN, 0, 0 },
-	{ "short", TRACE_SHORT, 0, 0, 0 },
-	{ "SIGINT", TRACE_SIGNAL, SIGINT, 0, 2 },
-	{ "SIGTERM", TRACE_SIGNAL, SIGTERM, 0, 0 },
-	{ "SIGHUP", TRACE_SIGNAL, SIGHUP, 0, 2 },
-	{ "hangup", TRACE_HOOK, 0, 1, 0 },
-	{ "EIO-on", TRACE_ERRNO_ON, EIO, 0, 2 },
-	{ "ENOSPC-on", TRACE_ERRNO_ON, ENOSPC, 0, 2 },
-	{ "kill-after", TRACE_KILL_AFTER, 0, 0, 2 },
+	{ "kill", TRACE_KILL, 0, 0, 1, THE_SAME },
+	{ "kill-back", TRACE_KILL, 0, 0, 0, GOING_THE_WAY_BACK },
+	{ "EIO", TRACE_ERRNO, EIO, 0, 1, THE_SAME },
+	{ "ENOSPC", TRACE_ERRNO, ENOSPC, 0, 0, THE_SAME },
+	{ "EACCES", TRACE_ERRNO, EACCES, 0, 0, THE_SAME },
+	{ "EINTR", TRACE_ERRNO, EINTR, 0, 0, THE_SAME },
+	{ "EMFILE", TRACE_ERRNO, EMFILE, 0, 0, THE_SAME },
+	{ "ENOMEM", TRACE_ERRNO, ENOMEM, 0, 0, THE_SAME },
+	{ "EAGAIN", TRACE_ERRNO, EAGAIN, 0, 0, THE_SAME },
+	{ "short", TRACE_SHORT, 0, 0, 0, THE_SAME },
+	{ "SIGINT", TRACE_SIGNAL, SIGINT, 0, 2, THE_SAME },
+	{ "SIGTERM", TRACE_SIGNAL, SIGTERM, 0, 0, THE_SAME },
+	{ "SIGHUP", TRACE_SIGNAL, SIGHUP, 0, 2, THE_SAME },
+	{ "hangup", TRACE_HOOK, 0, 1, 0, THE_SAME },
+	{ "EIO-on", TRACE_ERRNO_ON, EIO, 0, 2, THE_SAME },
+	{ "ENOSPC-on", TRACE_ERRNO_ON, ENOSPC, 0, 2, THE_SAME },
+	{ "kill-after", TRACE_KILL_AFTER, 0, 0, 2, THE_SAME },
 };
 
 static const struct {
@@ -1312,6 +1103,21 @@ wanted(const char *one, const char *command, const char *name)
 	    strcmp(one, path("%s %s", command, name)) == 0;
 }
 
+/* No child of it, that is. */
+static int
+rescues(const struct command *c)
+{
+	return strcmp(c->args[0], "restore") == 0 &&
+	    strncmp(c->name, "rescue", 6) == 0;
+}
+
+/* It has more than the one disk. */
+static int
+elsewhere(const struct command *c)
+{
+	return strcmp(c->backup, KEPT) != 0;
+}
+
 static void
 command_try(const struct command *c, const char *one, int ci)
 {
@@ -1328,18 +1134,17 @@ command_try(const struct command *c, const char *one, int ci)
 		w.act = kinds[i].act;
 		w.value = kinds[i].value;
 		w.tty = kinds[i].tty;
-		w.sample = ci && (kinds[i].ci != 1 || c > &commands[2]) ? 25 :
-		    0;
+		w.then = kinds[i].then;
+		w.sample = ci && (kinds[i].ci != 1 || c->ci != 2) ? 25 : 0;
 		sweep(&w);
 	}
-	/* these want the stand-in, and the tree where it always is */
-	if (c > &commands[3])
+	if (ci && c->ci != 2 && one == NULL)
 		return;
 	for (i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
 		if (!wanted(one, c->name, groups[i].name))
 			continue;
-		/* an agent that has too few of them spoils its own ssl */
-		if (groups[i].trouble == DESCRIPTORS && c == &commands[2])
+		if (groups[i].trouble == CHILDREN ? rescues(c) :
+		    groups[i].trouble != DESCRIPTORS && elsewhere(c))
 			continue;
 		g.name = groups[i].name;
 		g.command = c;
@@ -1355,10 +1160,7 @@ all(const char *mode, const char *one)
 	size_t i;
 
 	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (access(path("%s/template.%s", work, commands[i].name),
-		    F_OK) == 0)
-			command_try(&commands[i], one, strcmp(mode, "ci") ==
-			    0);
+		command_try(&commands[i], one, strcmp(mode, "ci") == 0);
 }
 
 static void

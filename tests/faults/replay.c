@@ -1,15 +1,24 @@
 /*
  * replay.c: cuts the power after every write of a record (recorder.c), and
- * looks whether a complete copy of a tree is there.
+ * looks whether nothing is lost.
  *
- *	replay [-c] [-j I/N] [-r random] [-t seconds] BASE LOG IMAGE MOUNTPOINT
- *	    TYPE TREE NAME ...
+ *	replay [-c] [-e offset] [-j I/N] [-k key] [-n new] [-o original]
+ *	    [-r random] [-t seconds] [-x command] [-y every] BASE LOG IMAGE
+ *	    MOUNTPOINT TYPE TREE NAME ...
  *
  * What was written before the last flush is on the disk.  Of what came after
  * it, all is kept, all is dropped, or each block is taken at random, that many
  * times at each point.  The IMAGE so made is repaired and mounted (TYPE is ext4
  * or xfs), and one of the NAMEs in it must be equal to TREE.  -j takes the I-th
  * of every N points, -c counts the points and does nothing.
+ *
+ * The state by the table (where.h) must be one; and with -o, while something
+ * is under way, ssl or old must be equal to that tree; with -n, next, and later
+ * ssl, must be equal to that one as soon as the exchange has begun; with -k,
+ * next must have that private key as soon as it is called staged.  -e is the
+ * length of the record when the program ended: from there on the state must be
+ * the one of the end.  -x is run for every so many points (-y), with the
+ * MOUNTPOINT as its argument: a status other than 0 is a fall.
  *
  * Prints "points P tried T fell F"; exit status 1 where any fell, 2 where it
  * could not be done at all.
@@ -34,16 +43,24 @@
 
 #include "digest.h"
 #include "recorder.h"
+#include "where.h"
 
 enum { BLOCK = 4096, SHOWN = 3 };
 
 struct entry {
 	struct record r;
 	const char *data;
+	size_t end;		/* of it, in the record */
 };
 
 static const char *image, *mountpoint, *type, **names;
 static char *expected;
+static char *original, *staged;	/* what was in ssl, what comes there */
+static const char *key;
+static size_t ended;		/* the program, by then */
+static enum where last;		/* the state of the end */
+static const char *recovery;
+static long every = 1;
 static char *durable;		/* the disk as of the last flush */
 static char *work;		/* the image, mapped */
 static size_t size;
@@ -82,10 +99,10 @@ map(const char *name, int writable, size_t *length)
 static void
 parse(const char *name)
 {
-	const char *p, *end;
+	const char *begin, *p, *end;
 	size_t length;
 
-	p = map(name, 0, &length);
+	begin = p = map(name, 0, &length);
 	for (end = p + length; p < end; count++) {
 		if ((count & 1023) == 0 && (entries = realloc(entries,
 		    (count + 1024) * sizeof(*entries))) == NULL)
@@ -94,6 +111,7 @@ parse(const char *name)
 		p += sizeof(struct record);
 		entries[count].data = p;
 		p += entries[count].r.length;
+		entries[count].end = (size_t)(p - begin);
 	}
 }
 
@@ -240,6 +258,70 @@ complete(int tell)
 	return found;
 }
 
+static int
+same(const char *name, const char *tree)
+{
+	char path[4096], *text;
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", mountpoint, name);
+	text = digest(path, 0);
+	rc = strcmp(text, tree) == 0;
+	free(text);
+	return rc;
+}
+
+static int
+same_key(void)
+{
+	char path[4096], *is, *be;
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "%s/ssl.cmregen/next/private_keys/"
+	    "cm1.example.com.pem", mountpoint);
+	is = digest(path, 0);
+	be = digest(key, 0);
+	rc = strcmp(is, be) == 0;
+	free(is);
+	free(be);
+	return rc;
+}
+
+/* What DESIGN.md promises of each state.  Returns what is missing, or NULL. */
+static const char *
+promised(size_t at)
+{
+	enum where w;
+
+	w = where_is(mountpoint, NULL);
+	if (w == FOREIGN)
+		return "not of our making";
+	if (original != NULL && w != IDLE && w != DONE &&
+	    !same("ssl", original) && !same("ssl.cmregen/old", original))
+		return "what was in ssl is neither there nor in old";
+	if (key != NULL && w == STAGED && !same_key())
+		return "staged, and next does not have the key";
+	if (staged != NULL && (w == EXCHANGING || w == RESTORING) &&
+	    !same("ssl.cmregen/next", staged))
+		return "exchanging, and next is not what was made";
+	if (staged != NULL && (w == EXCHANGED || w == UNPROVEN ||
+	    w == RESTORED) && !same("ssl", staged))
+		return "exchanged, and ssl is not what next was";
+	if (ended != 0 && at > 0 && entries[at - 1].end > ended && w != last)
+		return "it had ended, and that is not on disk";
+	return NULL;
+}
+
+static const char *
+recovered(void)
+{
+	const char *const argv[] = { recovery, mountpoint, NULL };
+
+	if (recovery == NULL || tried % every != 0)
+		return NULL;
+	return quietly(argv) == 0 ? NULL : "the next command failed";
+}
+
 /* The image is made; looks at what it is worth. */
 static void
 look(size_t at, const char *how)
@@ -248,17 +330,29 @@ look(size_t at, const char *how)
 
 	tried++;
 	why = NULL;
-	if (repaired() == -1) {
+	if (repaired() == -1)
 		why = "cannot be repaired and mounted";
-	} else {
-		if (!complete(fell < SHOWN))
-			why = "no complete copy";
-	}
+	else if (!complete(fell < SHOWN))
+		why = "no complete copy";
+	else if ((why = promised(at)) == NULL)
+		why = recovered();
 	if (why != NULL && fell++ < SHOWN) {
 		show_names();
-		(void)printf("power cut after record %zu of %zu, %s: %s\n",
-		    at, count, how, why);
+		(void)printf("power cut after record %zu of %zu, %s: %s "
+		    "(%s)\n", at, count, how, why, where_name[where_is(
+		    mountpoint, NULL)]);
 	}
+	while (umount(mountpoint) == -1 && errno == EBUSY)
+		(void)usleep(1000);
+}
+
+/* All of it was written: the state that it ended in. */
+static void
+end_find(void)
+{
+	if (repaired() == -1)
+		(void)die("the end cannot be mounted");
+	last = where_is(mountpoint, NULL);
 	while (umount(mountpoint) == -1 && errno == EBUSY)
 		(void)usleep(1000);
 }
@@ -333,10 +427,28 @@ main(int argc, char *argv[])
 	dry = late = 0;
 	random = 1;
 	end = 0;
-	while ((c = getopt(argc, argv, "cj:r:t:")) != -1)
+	while ((c = getopt(argc, argv, "ce:j:k:n:o:r:t:x:y:")) != -1)
 		switch (c) {
 		case 'c':
 			dry = 1;
+			break;
+		case 'e':
+			ended = strtoul(optarg, NULL, 10);
+			break;
+		case 'k':
+			key = optarg;
+			break;
+		case 'n':
+			staged = digest(optarg, 0);
+			break;
+		case 'o':
+			original = digest(optarg, 0);
+			break;
+		case 'x':
+			recovery = optarg;
+			break;
+		case 'y':
+			every = strtol(optarg, NULL, 10);
 			break;
 		case 'j':
 			part = strtol(optarg, &p, 10);
@@ -351,10 +463,11 @@ main(int argc, char *argv[])
 		default:
 			parts = 0;
 		}
-	if (argc - optind < 7 || parts < 1) {
-		(void)fprintf(stderr, "usage: replay [-c] [-j I/N] [-r random]"
-		    " [-t seconds] BASE LOG IMAGE MOUNTPOINT\n"
-		    "\tTYPE TREE NAME ...\n");
+	if (argc - optind < 7 || parts < 1 || every < 1) {
+		(void)fprintf(stderr, "usage: replay [-c] [-e offset] "
+		    "[-j I/N] [-k key] [-n new]\n\t[-o original] [-r random] "
+		    "[-t seconds] [-x command] [-y every]\n\tBASE LOG IMAGE "
+		    "MOUNTPOINT TYPE TREE NAME ...\n");
 		return 2;
 	}
 	argv += optind;
@@ -375,6 +488,12 @@ main(int argc, char *argv[])
 			(void)fprintf(stderr, "%s: wrong size\n", image);
 			return 2;
 		}
+	}
+	if (ended != 0 && !dry) {
+		(void)memcpy(work, durable, size);
+		for (i = 0; i < count; i++)
+			apply(work, &entries[i]);
+		end_find();
 	}
 	srand(1 + (unsigned)part);
 	for (i = from = 0; i <= count; i++) {

@@ -1,13 +1,14 @@
 /*
  * tracer.c: see tracer.h.  With -DTRACER_MAIN it is a program:
  *
- *	tracer [-n N] [-k | -K | -e ERRNO | -E ERRNO | -s SIGNAL | -h]
+ *	tracer [-c] [-n N] [-k | -K | -e ERRNO | -E ERRNO | -s SIGNAL | -h]
  *	    [-t seconds] [-o report] program [argument ...]
  *
  * -k kills before the N-th call, -K after it, -e lets it fail, -E it and every
  * later one, -s sends a signal, -h halves a read or write.  One line about it
  * goes to the report (default: standard error).  Without -n all calls are
- * counted.
+ * counted.  -c counts only those that change something, -cc only those that
+ * change names or the number of processes.
  */
 #define _GNU_SOURCE
 #include <sys/ioctl.h>
@@ -217,6 +218,35 @@ trace_errno_name(int number)
 		if (errors[i].number == number)
 			return errors[i].name;
 	return "?";
+}
+
+int
+trace_changes(long number, const unsigned long args[3])
+{
+	switch (number) {
+	case SYS_rename: case SYS_renameat: case SYS_renameat2:
+	case SYS_mkdir: case SYS_mkdirat: case SYS_rmdir:
+	case SYS_unlink: case SYS_unlinkat:
+	case SYS_ftruncate:
+	case SYS_clone: case SYS_fork: case SYS_vfork:
+		return 2;
+	case SYS_open:
+		return ((int)args[1] & (O_CREAT | O_TRUNC)) != 0;
+	case SYS_openat:
+		return ((int)args[2] & (O_CREAT | O_TRUNC)) != 0;
+	case SYS_write: case SYS_writev: case SYS_pwrite64:
+	case SYS_fsync: case SYS_fdatasync:
+	case SYS_link: case SYS_linkat:
+	case SYS_symlink: case SYS_symlinkat:
+	case SYS_fchmod: case SYS_fchmodat: case SYS_fchown:
+	case SYS_fchownat: case SYS_utimensat:
+	case SYS_wait4: case SYS_kill:
+		return 1;
+	case SYS_fcntl:
+		return (int)args[1] == F_SETLK || (int)args[1] == F_SETLKW;
+	default:
+		return 0;
+	}
 }
 
 int
@@ -455,6 +485,23 @@ let_go(struct trace *t)
 	}
 }
 
+/* Whether the call that is being entered is one of those that are counted. */
+static int
+counted(const struct trace *t)
+{
+	struct user_regs_struct r;
+	unsigned long args[3];
+
+	if (t->changing == 0)
+		return 1;
+	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) == -1)
+		return 0;
+	args[0] = r.rdi;
+	args[1] = r.rsi;
+	args[2] = r.rdx;
+	return trace_changes((long)r.orig_rax, args) >= t->changing;
+}
+
 static int
 follow(struct trace *t)
 {
@@ -465,6 +512,10 @@ follow(struct trace *t)
 	in = 1;			/* the first stop is the end of execve */
 	first = -1;
 	sig = 0;
+	if (t->act == TRACE_PLAIN) {
+		let_go(t);
+		return 0;
+	}
 	for (;;) {
 		if (ptrace(PTRACE_SYSCALL, t->pid, NULL, sig) == -1 &&
 		    errno != ESRCH)
@@ -478,9 +529,10 @@ follow(struct trace *t)
 			continue;
 		}
 		in = !in;
-		if (in)
-			t->calls++;
-		if (!in || t->act == TRACE_COUNT || t->calls < t->at)
+		if (!in || !counted(t))
+			continue;
+		t->calls++;
+		if (t->act == TRACE_COUNT || t->calls < t->at)
 			continue;
 		if (t->act == TRACE_ERRNO_ON) {
 			rc = t->applied;
@@ -565,7 +617,7 @@ static const struct {
 static void
 usage(void)
 {
-	(void)fprintf(stderr, "usage: tracer [-n N] [-k | -K | -e ERRNO | "
+	(void)fprintf(stderr, "usage: tracer [-c] [-n N] [-k | -K | -e ERRNO | "
 	    "-E ERRNO | -s SIGNAL | -h]\n"
 	    "\t[-t seconds] [-o report] program [argument ...]\n");
 	exit(2);
@@ -597,13 +649,17 @@ main(int argc, char *argv[])
 	int c;
 
 	(void)memset(&t, 0, sizeof(t));
+	t.act = TRACE_COUNT;
 	t.out = t.err = t.tty = -1;
 	t.limit = 60000;
 	f = stderr;
-	while ((c = getopt(argc, argv, "+n:kKe:E:s:ht:o:")) != -1)
+	while ((c = getopt(argc, argv, "+cn:kKe:E:s:ht:o:")) != -1)
 		switch (c) {
 		case 'n':
 			t.at = strtol(optarg, NULL, 10);
+			break;
+		case 'c':
+			t.changing++;
 			break;
 		case 'k':
 			t.act = TRACE_KILL;

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 enum trace_act {
+	TRACE_PLAIN,		/* nothing, and nothing is counted */
 	TRACE_COUNT,		/* nothing: count all calls */
 	TRACE_KILL,		/* SIGKILL; the call is not executed */
 	TRACE_KILL_AFTER,	/* SIGKILL when the call was executed */
@@ -34,6 +35,8 @@ struct trace {
 	unsigned limit;		/* milliseconds; a hang is killed then */
 	long nofile;		/* RLIMIT_NOFILE; 0: ours */
 	int brief;		/* kill it where nothing can be done to it */
+	int changing;		/* count only calls that change something: 1;
+				   names, or the number of processes: 2 */
 	/* found */
 	long calls;		/* counted; up to `at' where something was done */
 	long number;		/* of the call hit; -1: never got there */
@@ -50,6 +53,12 @@ int	trace_run(struct trace *);
 /* The name of a system call, "call NNN" of one that we have no name for. */
 const char *
 	trace_name(long);
+
+/*
+ * How much a call changes: 2, names or the number of processes, 1, anything
+ * else of files and processes, or 0.
+ */
+int	trace_changes(long, const unsigned long [3]);
 
 /* Whether the call, by its manual, may fail with that errno. */
 int	trace_can(long, int, const unsigned long [3]);
