@@ -97,26 +97,53 @@ judge_services()
 	same "serial served at 8140" "$(served)" "$1"
 }
 
+# Names that are ours: for find. The hosts' own have cmregen in them, too.
+ours=( '(' -name '*.cmregen' -o -name '*.cmregen-*' -o -name '.cmregen*' ')' )
+
 # No name of ours is left beside the ssl directory or the CA.
 judge_clean()
 {
 	local h left
 
 	for h in mom node; do
-		left=$(on $h find "$puppetlabs" \
-		    \( -name '*.cmregen-*' -o -name '.cmregen*' \))
+		left=$(on $h find "$puppetlabs" "${ours[@]}")
 		[ -z "$left" ] || fail "left over on $h: $left"
 	done
+}
+
+judge_ssl_old()
+{
+	tree node "$ssl" >"$work/tree.now"
+	check "the ssl directory is not what it was" \
+	    diff "$work/tree.old" "$work/tree.now"
 }
 
 # The compile master is as it was before the scenario.
 judge_old()
 {
-	tree node "$ssl" >"$work/tree.now"
-	check "the ssl directory is not what it was" \
-	    diff "$work/tree.old" "$work/tree.now"
+	judge_ssl_old
 	judge_services "$serial_old"
 	judge_clean
+}
+
+# The processes of the services: the same again where none was touched.
+pids()
+{
+	on node systemctl show -p MainPID --value $units | tr '\n' ' '
+}
+
+# A request waits for its signature in the work directory, and the compile
+# master has not noticed.
+judge_staged()
+{
+	judge_ssl_old
+	judge_services "$serial_old"
+	same "content of the work directory" \
+	    "$(on node ls -A "$ssl.cmregen" | tr '\n' ' ')" "journal next "
+	same "mode and owner of the work directory" \
+	    "$(on node stat -c '%a %U' "$ssl.cmregen")" "700 root"
+	same "last line of the journal" \
+	    "$(on node tail -n 1 "$ssl.cmregen/journal")" staged
 }
 
 judge_no_backup()

@@ -286,7 +286,7 @@ pair_up()
 		host_mount $h "$cache/$suite/$h/upper" "$cache/$suite/root" &&
 		host_start $h || return 1
 	done
-	wait_for 240 tls_answers mom && wait_for 240 tls_answers node
+	wait_for 600 tls_answers mom && wait_for 600 tls_answers node
 }
 
 # light_server: a stand-in for the compile master's server that needs the same
@@ -322,6 +322,7 @@ reset()
 {
 	local cache_dir=/opt/puppetlabs/puppet/cache u was old=$cache/$suite
 	local at=$work/node/puppetlabs etc=$work/mom/puppetlabs
+	local ca_conf=puppetserver/conf.d/ca.conf
 
 	was=real
 	[ ! -e "$work/node/root/etc/systemd/system/pe-puppetserver.service.d" ] ||
@@ -330,7 +331,7 @@ reset()
 		systemctl stop puppet
 		systemctl kill -s KILL puppet
 		umount /mnt/small $puppetlabs/puppet
-		rm -f /run/cmregen* /run/status /run/long-*
+		rm -rf /run/cmregen* /run/status /run/long-* /run/planted*
 		rm -rf $cache_dir/client_data $cache_dir/state/*.lock
 	" 2>/dev/null
 	on mom rm -f /run/autosign
@@ -347,8 +348,14 @@ reset()
 	find "$etc${cadir#"$puppetlabs"}" -mindepth 1 -delete
 	cp -a "$old/mom/puppetlabs${cadir#"$puppetlabs"}/." \
 	    "$etc${cadir#"$puppetlabs"}/"
-	find "$etc" \( -name '*.cmregen-*' -o -name '.cmregen*' \) -delete
-	rm -f "$etc/code/environments/production/manifests/long.pp"
+	find "$etc" "${ours[@]}" -delete
+	rm -f "$etc/code/environments/production/manifests/more.pp"
+	# What a scenario that failed has left in the settings of the CA.
+	if [ "$version" != 5 ] && ! cmp -s "$etc/$ca_conf" \
+	    "$old/mom/puppetlabs/$ca_conf"; then
+		cp -p "$old/mom/puppetlabs/$ca_conf" "$etc/$ca_conf"
+		on mom systemctl stop pe-puppetserver
+	fi
 
 	if [ "$was" != "$1" ]; then
 		"$1_server"
