@@ -17,7 +17,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(rc == 0 || rc == -1);
 	}
 	HOLDS(memchr(l->fingerprint, '\0', sizeof(l->fingerprint)) != NULL);
-	HOLDS(memchr(l->names, '\0', sizeof(l->names)) != NULL);
+	HOLDS(memchr(l->asks, '\0', sizeof(l->asks)) != NULL);
 	(void)fingerprint_ok(l->fingerprint);
 	free(text);
 	free(l);
