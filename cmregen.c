@@ -1483,13 +1483,17 @@ lock_leave(struct lock *k)
 	k->fd = -1;
 }
 
-void
+int
 lock_drop(struct lock *k)
 {
+	int rc;
+
+	rc = 0;
 	if (k->fd != -1 && (unlinkat(k->at, k->name, 0) == -1 ||
 	    sync_fd(k->at) == -1))
-		(void)complain("remove %s", k->name);
+		rc = complain("remove %s", k->name);
 	lock_leave(k);
+	return rc;
 }
 
 /*
@@ -2852,7 +2856,8 @@ operand_read(struct options *o, const struct command *c, int argc,
 		return complainx("'%s': one argument too many%s", argv[optind],
 		    wanted ? " (options stand before the certname)" : "");
 	if (wanted && o->certname == NULL)
-		return complainx("the certname of the compile master is missing");
+		return complainx("the certname of the compile master is "
+		    "missing");
 	if (wanted && !certname_ok(o->certname))
 		return complainx("'%s' is no certname: a to z, 0 to 9, '.', "
 		    "'_' and '-' only, not '-' first, at most %d bytes",
@@ -3000,7 +3005,7 @@ struct walk {
 	int (*visit)(struct walk *, const struct place *);
 	const char *skip;	/* a name at the top that does not count */
 	int removing;		/* an error does not end the walk */
-	int fresh;		/* a copy just made: times count, the top not */
+	int fresh;		/* a new copy: times count, the top not */
 	uid_t owner;		/* who, but for root, may own what is sealed */
 	dev_t dev;		/* of all directories of the tree */
 	off_t bytes;		/* so far */

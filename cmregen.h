@@ -326,9 +326,9 @@ int	lock_add(const struct lock *, const char *);
 /* Cuts the lines off behind that many bytes, on disk when it returns. */
 int	lock_cut(const struct lock *, size_t);
 
-/* Unlocks.  lock_drop removes the file first. */
+/* Unlocks.  lock_drop removes the file first; it unlocks also on failure. */
 void	lock_leave(struct lock *);
-void	lock_drop(struct lock *);
+int	lock_drop(struct lock *);
 
 /*
  * Puppet's settings, and names.

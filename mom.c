@@ -369,7 +369,7 @@ mom_clean(const struct options *o)
 	rc = NOT_DONE;
 	if (lock_wait(&lock, at, ".cmregen.lock") == 0) {
 		rc = clean(&m);
-		lock_drop(&lock);
+		(void)lock_drop(&lock);	/* it has complained */
 	}
 	(void)close(at);		/* only read */
 	return rc;

@@ -50,7 +50,7 @@ enum {
 	OTHERS = 1 << 3 | 1 << 4,
 	TICK = 100,			/* milliseconds between two looks */
 	RETRY = 2000,			/* between two questions to the MoM */
-	MOMENT = 3,			/* seconds: one that dies at once is dead */
+	MOMENT = 3,			/* seconds: what dies at once, dies */
 	WAIT = 300,			/* seconds, where -w is not given */
 	SSL_COMMAND = 6,		/* from this Puppet on: `puppet ssl' */
 	TRIES = 100,			/* against those who come and go */
@@ -69,7 +69,7 @@ static const char ssl_lock_name[] = "ssl.lock";
 enum { SSL, WORK, NEXT, OLD, BACKUP, PART, GONE, PLACES };
 
 struct place {
-	int at;				/* the directory; -1: it is not there */
+	int at;				/* the directory; -1: not there */
 	char name[NAME_SIZE];
 	char path[PATH_SIZE];		/* for messages */
 };
@@ -863,8 +863,8 @@ disabled_check(const struct node *n)
 			*end = '\0';
 	}
 	return complainx("Puppet is administratively disabled (%s): if it may "
-	    "run, type %s agent --enable, then run this again", p == NULL ? n->told.disabled : p,
-	    word(n->o->puppet));
+	    "run, type %s agent --enable, then run this again", p == NULL ?
+	    n->told.disabled : p, word(n->o->puppet));
 }
 
 /*
@@ -906,8 +906,9 @@ files_below(const char *ssldir, char file[FILES][PATH_SIZE])
 	for (i = 0; i < FILES; i++) {
 		rest = below(ssldir, file[i]);
 		if (rest == NULL)
-			return complainx("puppet's setting %s is %s, not below "
-			    "the ssldir %s: take it out of puppet.conf first",
+			return complainx("puppet's setting %s is %s, not "
+			    "below the ssldir %s: take it out of puppet.conf "
+			    "first",
 			    file_setting[i], file[i], ssldir);
 		memmove(file[i], rest, strlen(rest) + 1);
 	}
@@ -1058,6 +1059,7 @@ backup_check(const struct node *n)
 	const struct place *const b = &n->place[BACKUP];
 	const struct place *const ssl = &n->place[SSL];
 	struct stat up, bup, st;
+	int rc;
 
 	if (strstr(b->name, ".cmregen") != NULL || strchr(b->path, '\n') !=
 	    NULL || strcmp(b->name, "..") == 0 || strcmp(b->name, ".") == 0)
@@ -1067,10 +1069,17 @@ backup_check(const struct node *n)
 		return 0;
 	if (fstat(ssl->at, &up) == -1 || fstat(b->at, &bup) == -1)
 		return complain("look at the directory of %s", b->path);
-	if ((strcmp(b->name, ssl->name) == 0 && up.st_dev == bup.st_dev &&
-	    up.st_ino == bup.st_ino) || inside(b->at, ssl) != 0 ||
-	    inside(b->at, &n->place[WORK]) != 0 || inside(ssl->at, b) != 0)
-		return complainx("%s is the ssldir itself, inside it or above "
+	rc = strcmp(b->name, ssl->name) == 0 && up.st_dev == bup.st_dev &&
+	    up.st_ino == bup.st_ino;
+	if (rc == 0)
+		rc = inside(b->at, ssl);
+	if (rc == 0)
+		rc = inside(b->at, &n->place[WORK]);
+	if (rc == 0)
+		rc = inside(ssl->at, b);
+	if (rc != 0)
+		return rc == -1 ? complain("look above %s", b->path) :
+		    complainx("%s is the ssldir itself, inside it or above "
 		    "it: choose another for -b", b->path);
 	if (fstatat(b->at, b->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    !S_ISDIR(st.st_mode))
@@ -1117,7 +1126,8 @@ backup_place(struct node *n, int root)
 
 	len = root == -1 ? 0 : strlen(o->root);
 	p = line_find(n->journal.text, "backup");
-	if (o->backup != NULL)
+	/* what ends has its own; -b is for what begins afterwards */
+	if (o->backup != NULL && !line_is(line_last(n->journal.text), "done"))
 		rc = format(path, sizeof path, "%s", o->backup);
 	else if (p == NULL)
 		rc = format(path, sizeof path, "%s_bak", n->place[SSL].path);
@@ -1284,7 +1294,8 @@ work_end(struct node *n)
 {
 	const struct place *const w = &n->place[WORK];
 
-	lock_drop(&n->journal.lock);
+	if (lock_drop(&n->journal.lock) == -1)
+		return -1;
 	n->journal.text[0] = '\0';
 	/* what stays is rubbish that was named, or of a command that comes */
 	if (dir_remove(w->at, w->name) == -1 && errno != ENOTEMPTY &&
@@ -1433,9 +1444,11 @@ node_close(struct node *n)
 		(void)work_end(n);	/* it has complained */
 	lock_leave(&n->journal.lock);
 	work_leave(n);
-	for (i = SSL; i <= BACKUP; i += BACKUP - SSL)
+	for (i = SSL; i <= BACKUP; i += BACKUP - SSL) {
 		if (n->place[i].at != -1)
 			(void)close(n->place[i].at);	/* a directory */
+		n->place[i].at = -1;
+	}
 }
 
 /*
@@ -1899,8 +1912,8 @@ make_judge(const struct node *n, const struct place *dir,
 		    "%s", dir->path);
 	rc = key_same(n, dir, &n->place[SSL]);
 	if (rc != 0)
-		return rc == -1 ? -1 : complainx("puppet has made no new key: the one in %s "
-		    "is the key in use", dir->path);
+		return rc == -1 ? -1 : complainx("puppet has made no new key: "
+		    "the one in %s is the key in use", dir->path);
 	if (pem_pair(&key, paper) == 0)
 		return complainx("the %s in %s is not of the key there: the "
 		    "MoM had another one of this name; find out whose, run "
@@ -2094,8 +2107,12 @@ stage_again(struct node *n)
 	int rc;
 
 	rc = paper_load(n, next, &paper);
+	if (rc == 0)
+		(void)complainx("the request in %s is gone: if it was signed, "
+		    "'cmregen node finish' goes on; else 'cmregen node "
+		    "restore', then this again", next->path);
 	if (rc != 1)
-		return rc == -1 ? NOT_DONE : foreign(n);
+		return NOT_DONE;
 	if (there(n, BACKUP) == 0 && (journal_add(n, "backup",
 	    n->place[BACKUP].path) == -1 || backup_make(n) == -1))
 		return NOT_DONE;
@@ -2125,7 +2142,7 @@ stop(struct node *n)
 	return services(n, set & OTHERS, "ensure=stopped") == 0 ? 0 : -1;
 }
 
-/* The same where there is no other way out: -a goes past what does not stop. */
+/* Where there is no other way out, -a goes past what does not stop. */
 static int
 stop_or_accept(struct node *n)
 {
@@ -2790,8 +2807,8 @@ restore_check(struct node *n)
 
 	rc = there(n, BACKUP);
 	if (rc != 1)
-		return rc == -1 ? -1 : complainx("nothing is under way, and there is no "
-		    "backup %s: name it with -b", b->path);
+		return rc == -1 ? -1 : complainx("nothing is under way, and "
+		    "there is no backup %s: name it with -b", b->path);
 	rc = pair_fits(n, b);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("%s holds no key with its "
@@ -2937,28 +2954,31 @@ static int (*const cell[STATES][COMMANDS])(struct node *) = {
 };
 
 /*
- * Opens the node, and does the end where only that is left.  Returns an exit
- * status: DONE where the state is known.
+ * Opens the node; where only the end is left, does that, and looks again.
+ * Returns an exit status: DONE where the state is known.
  */
 static int
 command_open(struct node *n, const struct options *o, enum state *state)
 {
 	int (*const enter)(struct node *) = o->dry ? work_look : work_take;
-	int rc;
+	int rc, ended;
 
-	node_clear(n, o);
-	rc = o->root != NULL ? root_open(n, enter) : node_open(n, enter);
-	if (rc == -1 || state_look(n, state) == -1)
-		return NOT_DONE;
-	if (*state != ALL_DONE)
-		return DONE;
-	*state = IDLE;
-	rc = conclude(n);
-	if (o->dry)
+	for (ended = 0; ; ended = 1) {
+		node_clear(n, o);
+		rc = o->root != NULL ? root_open(n, enter) :
+		    node_open(n, enter);
+		if (rc == -1 || state_look(n, state) == -1)
+			return NOT_DONE;
+		if (*state != ALL_DONE)
+			return DONE;
+		rc = ended ? NOT_DONE : conclude(n);
+		if (rc != DONE || o->dry)
+			break;
+		node_close(n);
+	}
+	if (rc == DONE)				/* a dry run */
 		n->journal.text[0] = '\0';
-	if (rc == DONE && !o->dry && (work_take(n) == -1 ||
-	    state_look(n, state) == -1))
-		rc = NOT_DONE;
+	*state = IDLE;
 	return rc;
 }
 

@@ -1534,7 +1534,7 @@ take(void *arg)
 		return 1;
 	if (access(path("%s", (char *)arg), F_OK) == -1)
 		return 2;
-	lock_drop(&k);
+	(void)lock_drop(&k);
 	return 0;
 }
 
@@ -1554,7 +1554,7 @@ START_TEST(a_lock_is_held_by_one)
 	ck_assert_int_eq(stat(path("l"), &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0600);
 	assert_status(run_function(take, name), 1);
-	lock_drop(&k);
+	(void)lock_drop(&k);
 	ck_assert(!exists("l"));
 	assert_status(run_function(take, name), 0);
 	ck_assert(!exists("l"));
@@ -1609,7 +1609,7 @@ lines_too_many(void *arg)
 	if (lock_take(&k, here(), "l") == -1 || lock_add(&k, "abcd") == -1)
 		return 1;
 	rc = lock_lines(&k, lines, sizeof(lines)) == -1 ? 0 : 2;
-	lock_drop(&k);
+	(void)lock_drop(&k);
 	return rc;
 }
 
@@ -1647,9 +1647,9 @@ START_TEST(lines_outlive_the_lock)
 	assert_same(get("l"), "one 1\nx\n");
 	ck_assert_int_eq(lock_cut(&k, 0), 0);
 	assert_same(get("l"), "");
-	lock_drop(&k);
+	(void)lock_drop(&k);
 	ck_assert(!exists("l"));
-	lock_drop(&k);
+	(void)lock_drop(&k);
 	(void)close(at);
 }
 END_TEST
@@ -1729,7 +1729,7 @@ wait_for_lock(const struct options *o)
 	(void)o;
 	if (lock_wait(&k, here(), "l") == -1)
 		return interrupted() ? 5 : 6;
-	lock_drop(&k);
+	(void)lock_drop(&k);
 	return 0;
 }
 
@@ -1779,7 +1779,7 @@ contend(const struct options *o)
 			return 20;
 		(void)close(fd);
 		(void)unlinkat(at, "inside", 0);
-		lock_drop(&k);
+		(void)lock_drop(&k);
 	}
 	return 0;
 }

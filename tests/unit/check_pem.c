@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../cmregen.h"
 #include "fixture.h"
@@ -365,6 +366,7 @@ load(void *arg)
 	if (at == -1)
 		return 99;
 	l->rc = pem_load(&l->p, at, l->path, PEM_CERTIFICATE);
+	(void)close(at);
 	if (l->rc == 1 && strncmp(l->p.serial, "07", 3) != 0)
 		return 98;
 	return l->rc == -1 ? 97 : l->rc;
