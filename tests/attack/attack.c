@@ -665,7 +665,7 @@ tool(const struct row *r)
 	_exit(126);
 }
 
-/* Runs the tool, for so many milliseconds at most.  Returns its exit status. */
+/* Runs the tool, so many milliseconds at most.  Returns its exit status. */
 static int
 run_tool(const struct row *r, long limit, int *fell)
 {
@@ -740,7 +740,8 @@ play(const struct row *r, enum kind kind, int *fell)
 	if ((r->where & TARGET) == 0)
 		judge_tree("src", 1, fell);
 	judge_dst(fell);
-	if (status != 0 && (r->op == COPY || r->op == FILE_COPY) && (r->where & TARGET) == 0 &&
+	if (status != 0 && (r->op == COPY || r->op == FILE_COPY) &&
+	    (r->where & TARGET) == 0 &&
 	    lstat("dst/copy", &st) == 0)
 		fell[LEFT] = 1;
 	return status == 0;

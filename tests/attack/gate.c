@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATIENCE = 3 };		/* seconds */
+enum { PATIENCE = 1 };		/* seconds */
 
 int
 main(int argc, char *argv[])

@@ -19,7 +19,8 @@ enum {
 };
 
 const char *const fall_name[FALLS] = {
-	"read", "written", "owned", "removed", "hung", "left", "crashed"
+	"read", "written", "owned", "removed", "hung", "left", "crashed",
+	"reached", "planted"
 };
 
 void

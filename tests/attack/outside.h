@@ -10,7 +10,10 @@
 
 #define MARK "ROOT-ONLY-CONTENT"
 
-enum { READ, WRITTEN, OWNED, REMOVED, HUNG, LEFT, CRASHED, FALLS };
+enum {
+	READ, WRITTEN, OWNED, REMOVED, HUNG, LEFT, CRASHED, REACHED, PLANTED,
+	FALLS
+};
 
 extern const char *const fall_name[FALLS];
 

@@ -9,7 +9,8 @@
  * rows he also owns the directory that ssl is in, and swaps ssl, the backup
  * and the work directory themselves, or plants one of his own.  After each
  * round: was anything outside read, written, re-owned or removed by us (see
- * gate.c for puppet)?  Did the command hang?
+ * gate.c for puppet)?  Did the command hang?  `cp -a' of ssl must be seen to
+ * fall.
  *
  * A row is named by words of its first two columns.  WORK holds the templates
  * that the script beside this made.
@@ -24,6 +25,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,28 +44,30 @@ enum {
 
 #define NODE "cm1.example.com.pem"
 
-/* What is swapped for what; %s: the tree, below ssl's directory. */
+/* What is swapped for what in a tree. */
 struct swap {
 	const char *name, *with;
 };
 
 static const struct swap inside[] = {
-	{ "%s/certs", "certs-link" },
-	{ "%s/private_keys", "keys-link" },
-	{ "%s/certificate_requests", "requests-link" },
-	{ "%s/certs/ca.pem", "file-link" },
-	{ "%s/certs/" NODE, "file-link" },
-	{ "%s/private_keys/" NODE, "file-link" },
-	{ "%s/certificate_requests/" NODE, "file-link" },
-	{ "%s/crl.pem", "file-link" },
-	{ "%s/certs", "fifo" },
-	{ "%s/certs/ca.pem", "fifo" },
-	{ "%s/certs/" NODE, "fifo" },
-	{ "%s/private_keys/" NODE, "fifo" },
-	{ "%s/crl.pem", "fifo" },
-	{ "%s/certs", "file" },
-	{ "%s/certs/ca.pem", "other" },
+	{ "certs", "certs-link" },
+	{ "private_keys", "keys-link" },
+	{ "certificate_requests", "requests-link" },
+	{ "certs/ca.pem", "file-link" },
+	{ "certs/" NODE, "file-link" },
+	{ "private_keys/" NODE, "file-link" },
+	{ "certificate_requests/" NODE, "file-link" },
+	{ "crl.pem", "file-link" },
+	{ "certs", "fifo" },
+	{ "certs/ca.pem", "fifo" },
+	{ "certs/" NODE, "fifo" },
+	{ "private_keys/" NODE, "fifo" },
+	{ "crl.pem", "fifo" },
+	{ "certs", "file" },
+	{ "certs/ca.pem", "other" },
 };
+
+enum { MAKE = 3 };
 
 static const char *const trees[] = {
 	"ssl", "ssl", "ssl_bak", "ssl.cmregen/make.1", "ssl.cmregen/make.2",
@@ -87,35 +91,45 @@ enum how { SWAP_INSIDE, SWAP_TOP, PLANT };
 struct row {
 	const char *name, *template;
 	int parent;		/* the directory of ssl is his, too */
-	const char *args[8];
+	const char *args[8];	/* of the program, or of another one */
+	const char *program;	/* which must be seen to fall */
 };
 
 #define P "-p", "@/node/bin/puppet"
 
 static const struct row rows[] = {
-	{ "prepare", "cleaned7", 0, { "node", "prepare", P, NULL } },
-	{ "prepare", "cleaned5", 0, { "node", "prepare", P, NULL } },
-	{ "finish", "signed7", 0, { "node", "finish", P, "-w", "0", NULL } },
-	{ "finish", "signed5", 0, { "node", "finish", P, "-w", "0", NULL } },
-	{ "restore", "finished7", 0, { "node", "restore", P, "-a", NULL } },
-	{ "back", "unproven7", 0, { "node", "restore", P, NULL } },
+	{ "prepare", "cleaned7", 0, { "node", "prepare", P, NULL }, NULL },
+	{ "prepare", "cleaned5", 0, { "node", "prepare", P, NULL }, NULL },
+	{ "finish", "signed7", 0, { "node", "finish", P, "-w", "0",
+	    NULL }, NULL },
+	{ "finish", "signed5", 0, { "node", "finish", P, "-w", "0",
+	    NULL }, NULL },
+	{ "restore", "finished7", 0, { "node", "restore", P, "-a",
+	    NULL }, NULL },
+	{ "back", "unproven7", 0, { "node", "restore", P, NULL }, NULL },
 	{ "rescue", "finished7", 0, { "node", "restore", "-a", "-r", "@/node",
-	    "-s", "/puppet/ssl", NULL } },
-	{ "status", "unproven7", 0, { "node", "status", P, NULL } },
-	{ "prepare", "cleaned7", 1, { "node", "prepare", P, NULL } },
-	{ "prepare", "cleaned5", 1, { "node", "prepare", P, NULL } },
-	{ "finish", "signed7", 1, { "node", "finish", P, "-w", "0", NULL } },
-	{ "finish", "signed5", 1, { "node", "finish", P, "-w", "0", NULL } },
-	{ "restore", "finished7", 1, { "node", "restore", P, "-a", NULL } },
-	{ "back", "unproven7", 1, { "node", "restore", P, NULL } },
+	    "-s", "/puppet/ssl", NULL }, NULL },
+	{ "status", "unproven7", 0, { "node", "status", P, NULL }, NULL },
+	{ "prepare", "cleaned7", 1, { "node", "prepare", P, NULL }, NULL },
+	{ "prepare", "cleaned5", 1, { "node", "prepare", P, NULL }, NULL },
+	{ "finish", "signed7", 1, { "node", "finish", P, "-w", "0",
+	    NULL }, NULL },
+	{ "finish", "signed5", 1, { "node", "finish", P, "-w", "0",
+	    NULL }, NULL },
+	{ "restore", "finished7", 1, { "node", "restore", P, "-a",
+	    NULL }, NULL },
+	{ "back", "unproven7", 1, { "node", "restore", P, NULL }, NULL },
 	{ "rescue", "finished7", 1, { "node", "restore", "-a", "-r", "@/node",
-	    "-s", "/puppet/ssl", NULL } },
-	{ "status", "unproven7", 1, { "node", "status", P, NULL } },
+	    "-s", "/puppet/ssl", NULL }, NULL },
+	{ "status", "unproven7", 1, { "node", "status", P, NULL }, NULL },
+	{ "cp -a", "cleaned7", 0, { "-a", "@/node/puppet/ssl",
+	    "@/node/puppet/ssl_bak", NULL }, "/bin/cp" },
 };
 
 struct order {
 	enum how how;
 	int a, b, c;		/* which of them */
+	int held;		/* by a descriptor of the tree */
 	int delay;		/* microseconds */
 	unsigned seed;
 };
@@ -123,12 +137,14 @@ struct order {
 static struct {
 	volatile int stop;
 	volatile unsigned long swaps;
+	volatile int reached;	/* something in the work directory */
 } *shared;
 
 static struct place place;
 static const char *work, *program;
 static unsigned dice = 1;
 static int to_attacker, from_attacker, verbose;
+static pid_t attacker;
 
 static unsigned
 roll(unsigned below)
@@ -152,12 +168,16 @@ linger(void)
 		continue;
 }
 
-static void
-swap(const char *a, const char *b)
+static int
+swap(int at, const char *a, const char *b)
 {
-	if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0)
+	int rc;
+
+	rc = renameat2(at, a, AT_FDCWD, b, RENAME_EXCHANGE);
+	if (rc == 0)
 		shared->swaps++;
 	linger();
+	return rc == 0;
 }
 
 static void
@@ -186,31 +206,59 @@ plant(const char *name, int what)
 	shared->swaps++;
 }
 
+/* Swaps what is in a tree, by its name or by a descriptor of it. */
+static void
+attack_inside(const struct order *o, long end)
+{
+	char tree[PLACE_PATH], name[2 * PLACE_PATH];
+	const char *with;
+	int at, odd;
+
+	(void)snprintf(tree, sizeof(tree), "sb/node/puppet/%s", trees[o->a]);
+	(void)snprintf(name, sizeof(name), "%s/%s", tree, inside[o->b].name);
+	with = path("stage/%s", inside[o->b].with);
+	at = AT_FDCWD;
+	for (odd = 0; !shared->stop && now() < end; ) {
+		if (o->held && at == AT_FDCWD && (at = open(tree, O_RDONLY |
+		    O_DIRECTORY)) == -1)
+			at = AT_FDCWD;
+		odd ^= swap(at, at == AT_FDCWD ? name : inside[o->b].name,
+		    with);
+		if ((odd || at != AT_FDCWD) && strchr(trees[o->a], '/') !=
+		    NULL)
+			shared->reached = 1;
+	}
+	if (odd)
+		(void)swap(at, at == AT_FDCWD ? name : inside[o->b].name,
+		    with);
+	if (at != AT_FDCWD)
+		(void)close(at);
+}
+
 static void
 attack(const struct order *o)
 {
-	char name[PLACE_PATH], with[PLACE_PATH], tree[PLACE_PATH];
+	char name[PLACE_PATH];
+	const char *with;
 	long end;
 	int odd;
 
 	dice = o->seed;
 	(void)usleep((useconds_t)o->delay);
 	end = now() + ATTACK;
-	(void)snprintf(tree, sizeof(tree), "sb/node/puppet/%s",
-	    o->how == SWAP_INSIDE ? trees[o->a] : tops[o->a]);
-	(void)snprintf(with, sizeof(with), "stage/%s", o->how ==
-	    SWAP_INSIDE ? inside[o->b].with : others[o->b]);
-	if (o->how == SWAP_INSIDE)
-		(void)snprintf(name, sizeof(name), inside[o->b].name, tree);
-	else
-		(void)strcpy(name, tree);
-	for (odd = 0; !shared->stop && now() < end; odd = !odd)
+	if (o->how == SWAP_INSIDE) {
+		attack_inside(o, end);
+		return;
+	}
+	(void)snprintf(name, sizeof(name), "sb/node/puppet/%s", tops[o->a]);
+	with = path("stage/%s", others[o->b]);
+	for (odd = 0; !shared->stop && now() < end; )
 		if (o->how == PLANT)
 			plant(name, o->c);
 		else
-			swap(name, with);
-	if (odd && o->how != PLANT)
-		swap(name, with);
+			odd ^= swap(AT_FDCWD, name, with);
+	if (odd)
+		(void)swap(AT_FDCWD, name, with);
 }
 
 static void
@@ -263,12 +311,11 @@ static void
 start_attacker(void)
 {
 	int to[2], from[2];
-	pid_t pid;
 
 	if (pipe2(to, O_CLOEXEC) == -1 || pipe2(from, O_CLOEXEC) == -1 ||
-	    (pid = fork()) == -1)
+	    (attacker = fork()) == -1)
 		err(2, "start the attacker");
-	if (pid == 0) {
+	if (attacker == 0) {
 		(void)close(to[1]);
 		(void)close(from[0]);
 		attacker_main(to[0], from[1]);
@@ -317,11 +364,21 @@ choose(const struct row *r, struct order *o)
 {
 	(void)memset(o, 0, sizeof(*o));
 	o->seed = roll(1000000) + 1;
-	o->delay = (int)roll(4) == 0 ? 0 : (int)roll(300000);
+	o->held = roll(2) == 0;
+	o->delay = roll(2) == 0 ? 0 : (int)roll(200000);
+	if (r->program != NULL) {
+		o->how = SWAP_INSIDE;
+		o->b = (int)roll(2);
+		o->delay = 0;
+		return;
+	}
 	if (!r->parent || roll(4) == 0) {
 		o->how = SWAP_INSIDE;
 		o->a = (int)roll(COUNT(trees));
 		o->b = (int)roll(COUNT(inside));
+		/* what puppet works in */
+		if (strcmp(r->name, "prepare") == 0 && roll(2) == 0)
+			o->a = MAKE;
 		return;
 	}
 	o->how = roll(4) == 0 ? PLANT : SWAP_TOP;
@@ -345,6 +402,40 @@ tell(const struct order *o)
 	free(text);
 }
 
+static int found;		/* for nftw, which passes nothing on */
+
+static int
+planted_one(const char *name, const struct stat *st, int type, struct FTW *at)
+{
+	(void)name;
+	(void)type;
+	(void)at;
+	found |= !(S_ISDIR(st->st_mode) || (S_ISREG(st->st_mode) &&
+	    st->st_nlink == 1)) || (st->st_uid != 0 && st->st_uid != OWNER);
+	return 0;
+}
+
+/*
+ * In the work directory nothing can be reached from 6 on; below, where it
+ * stands open while puppet works, nothing that he has put there is called
+ * next.  By a descriptor that he holds he can write into it all the same.
+ */
+static void
+judge_work(const struct row *r, const struct order *o, int *fell)
+{
+	const char *next;
+
+	if (r->parent || r->program != NULL)
+		return;
+	if (strchr(r->template, '5') == NULL)
+		fell[REACHED] |= shared->reached;
+	next = path("%s/node/puppet/ssl.cmregen/next", place.dir);
+	found = 0;
+	if (access(next, F_OK) == 0)
+		(void)nftw(next, planted_one, 16, FTW_PHYS);
+	fell[PLANTED] |= found && !o->held;
+}
+
 /* Returns the exit status, or -1. */
 static int
 play(const struct row *r, int *fell)
@@ -355,7 +446,7 @@ play(const struct row *r, int *fell)
 
 	skeleton(r);
 	choose(r, &o);
-	shared->stop = 0;
+	shared->stop = shared->reached = 0;
 	if (write(to_attacker, &o, sizeof(o)) != (ssize_t)sizeof(o))
 		err(2, "write to the attacker");
 	expect('b');
@@ -363,16 +454,18 @@ play(const struct row *r, int *fell)
 	t.tty = -1;
 	t.act = TRACE_PLAIN;
 	t.limit = LIMIT;
-	place_run(&place, program, r->args, &t);
+	place_run(&place, r->program == NULL ? program : r->program, r->args,
+	    &t);
 	shared->stop = 1;
 	expect('e');
 	place_reap(&place, 1);
 	outside_judge(fell);
+	judge_work(r, &o, fell);
 	fell[HUNG] |= t.hung;
 	fell[CRASHED] |= !t.hung && WIFSIGNALED(t.status);
 	for (any = f = 0; f < FALLS; f++)
 		any |= fell[f];
-	if (any || verbose)
+	if ((any && r->program == NULL) || verbose)
 		tell(&o);
 	return WIFEXITED(t.status) ? WEXITSTATUS(t.status) : -1;
 }
@@ -381,11 +474,11 @@ static unsigned long
 play_row(const struct row *r, long rounds, long seconds)
 {
 	unsigned long count[FALLS] = { 0 }, status[4] = { 0 }, fallen, n,
-	    swaps;
+	    reached, swaps;
 	int any, f, fell[FALLS], s;
 	long end;
 
-	n = fallen = 0;
+	n = fallen = reached = 0;
 	swaps = shared->swaps;
 	end = now() + seconds * 1000;
 	while (n < (unsigned long)rounds && now() < end) {
@@ -394,6 +487,7 @@ play_row(const struct row *r, long rounds, long seconds)
 		s = play(r, fell);
 		if (s >= 0 && s < 4)
 			status[s]++;
+		reached += shared->reached != 0;
 		for (any = f = 0; f < FALLS; f++) {
 			count[f] += (unsigned long)fell[f];
 			any |= fell[f];
@@ -407,6 +501,9 @@ play_row(const struct row *r, long rounds, long seconds)
 	for (f = 0; f < FALLS; f++)
 		if (count[f] != 0)
 			(void)printf(" %s %lu", fall_name[f], count[f]);
+	if (reached != 0)
+		(void)printf(" (inside the work directory %lu times)",
+		    reached);
 	(void)printf("\n");
 	(void)fflush(stdout);
 	return fallen;
@@ -456,8 +553,8 @@ play_rows(char *names[], long rounds, long seconds)
 		if (!wanted(&rows[i], names))
 			continue;
 		fallen = play_row(&rows[i], rounds, seconds);
-		passed += fallen == 0;
-		failed += fallen != 0;
+		passed += (fallen == 0) == (rows[i].program == NULL);
+		failed += (fallen == 0) != (rows[i].program == NULL);
 	}
 	(void)printf("%d passed, %d failed\n", passed, failed);
 	(void)fflush(stdout);
@@ -495,5 +592,6 @@ main(int argc, char *argv[])
 	if (waitpid(pid, &status, 0) == -1)
 		err(2, "wait");
 	(void)close(to_attacker);
+	(void)waitpid(attacker, NULL, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
 }

@@ -292,6 +292,20 @@ state_try(const struct state *s)
 	}
 }
 
+/* One child failed, once: what can be undone must be undone. */
+static void
+judge_undo(const struct undo *u, const char *action, int status,
+    enum where where)
+{
+	if (u->command == PREPARE && status == 0 &&
+	    strcmp(action, "parent TERM") == 0)
+		fall("the signal was not heard");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3 &&
+	    (where == STAGED || where == EXCHANGING || where == EXCHANGED ||
+	    where == RESTORING))
+		fall("not undone: %s", where_name[where]);
+}
+
 /* Returns 0 where there is no such child. */
 static int
 undo_try(const struct undo *u, const char *action, int nth)
@@ -320,6 +334,7 @@ undo_try(const struct undo *u, const char *action, int nth)
 		look(&v);
 		judge(&o, DISTURBED, &t, &b, &v);
 		point(&v);
+		judge_undo(u, action, t.status, v.where);
 		view_free(&v);
 		verdict(path("%s, %s, child %d", u->name, action, nth));
 	}

@@ -6,9 +6,13 @@
  *
  * WORK holds the templates that the script beside this made: a sandbox for
  * each command, as it is before the command.  Each run gets a fresh copy.  Two
- * runs or more go on at a time, each in a mount namespace with a /run and a /tmp of its
- * own, so that what is left there is seen.  -v prints all that fell, -x ends
+ * runs or more go on at a time, each in a mount namespace with a /run and a
+ * /tmp of its own, so that what is left there is seen.  -v prints all that fell, -x ends
  * a sweep with the first that fell and has that text in its line.
+ *
+ * Each sweep is done over all calls and over those alone that change something:
+ * of these the numbers are the same in every run, while of all calls as many
+ * go to waiting as the machine is slow.
  *
  * Prints a line for each sweep, and what fell; at the end "N passed, N
  * failed".
@@ -46,9 +50,9 @@ struct command {
 	const char *backup;	/* below the sandbox */
 	int status;		/* of an undisturbed run */
 	int shape;		/* it ends with a tree of the same shape */
-	int once;		/* run again at its end, it has nothing to do */
+	int once;		/* at its end it has nothing to do again */
 	int workers;		/* at a time: more where it mostly sleeps */
-	int ci;			/* 2: in full, 1: sampled, 0: not at all */
+	int ci;			/* 2: more of it, 1: sampled */
 };
 
 #define KEPT "node/puppet/ssl_bak"
@@ -92,6 +96,7 @@ struct sweep {
 	int value;
 	int sample;		/* so many of the calls; 0: every one */
 	int tty;
+	int changing;		/* only the calls that change something */
 	enum then then;
 };
 
@@ -279,9 +284,9 @@ empty_work(struct state *s, const struct trace *t)
 }
 
 /*
- * Where the call that failed is one that removes something of no use, that may
- * stay, if it is named; and where every call fails, nothing can be removed, nor
- * said.
+ * Where the call that failed is one that removes something of no use, that
+ * may stay, if it is named; and where every call fails, nothing can be
+ * removed, nor said.
  */
 static void
 excuse(struct state *s, const struct trace *t, const char *text)
@@ -633,7 +638,7 @@ judge(const struct command *c, const struct trace *t)
 
 /* What stands before the command, and after it where nobody disturbs it. */
 static long
-undisturbed(const struct command *c)
+undisturbed(const struct command *c, int changing)
 {
 	struct trace t;
 	char *text;
@@ -645,6 +650,7 @@ undisturbed(const struct command *c)
 	(void)memset(&t, 0, sizeof(t));
 	t.tty = -1;
 	t.act = TRACE_COUNT;
+	t.changing = changing;
 	run(c, &t);
 	take(c, &end);
 	why[0] = '\0';
@@ -672,9 +678,9 @@ report(const struct sweep *w, const struct trace *t)
 	n = (int)__sync_add_and_fetch(&shared->fell, 1);
 	if (n > SHOWN && !verbose && hasty == NULL)
 		return;
-	n = snprintf(line, sizeof(line), "  %s %s: call %ld, %s(%#lx, %#lx, "
-	    "%#lx): %s\n", w->command->name, w->name, t->at,
-	    trace_name(t->number), t->args[0], t->args[1], t->args[2], why);
+	n = snprintf(line, sizeof(line), "  %s %s%s: call %ld, %s(%#lx, %#lx, "
+	    "%#lx): %s\n", w->command->name, w->name, w->changing ?
+	    ", changes" : "", t->at, trace_name(t->number), t->args[0], t->args[1], t->args[2], why);
 	if (hasty != NULL && strstr(line, hasty) != NULL)
 		shared->ended = 1;
 	if (n > 0 && write(1, line, (size_t)n < sizeof(line) ? (size_t)n :
@@ -691,6 +697,7 @@ point(const struct sweep *w, struct trace *t)
 	t->tty = -1;
 	t->act = w->act;
 	t->value = w->value;
+	t->changing = w->changing;
 	t->at = __sync_fetch_and_add(&shared->next, shared->every);
 	t->brief = 1;
 	t->hook = nothing;
@@ -717,7 +724,7 @@ worker(const struct sweep *w, int i)
 
 	place_enter(&place, work, i);
 	then = w->then;
-	if ((calls = undisturbed(w->command)) == -1)
+	if ((calls = undisturbed(w->command, w->changing)) == -1)
 		exit(1);
 	(void)__sync_val_compare_and_swap(&shared->calls, 0, calls);
 	calls = w->sample == 0 ? 1 : shared->calls / w->sample;
@@ -787,8 +794,9 @@ sweep(const struct sweep *w)
 		failed++;
 		return;
 	}
-	(void)printf("%s %s: %ld points tried of %ld calls, %ld hit, %ld fell"
-	    " (%ld s)\n", w->command->name, w->name, shared->tried,
+	(void)printf("%s %s%s: %ld points tried of %ld calls, %ld hit, %ld fell"
+	    " (%ld s)\n", w->command->name, w->name, w->changing ?
+	    ", changes" : "", shared->tried,
 	    shared->calls, shared->applied, shared->fell,
 	    (now() - since + 500) / 1000);
 	if (shared->tried < shared->calls / shared->every ||
@@ -868,7 +876,8 @@ heal_children(void)
 
 	tree_wipe(AT_FDCWD, path("%s/node/knobs/faults", place.dir));
 	for (i = 0; i < KNOBS; i++)
-		tree_wipe(AT_FDCWD, path("%s/node/knobs/%s", place.dir, knobs[i]));
+		tree_wipe(AT_FDCWD, path("%s/node/knobs/%s", place.dir,
+		    knobs[i]));
 	if (access(path("%s/node/bin/puppet", place.dir), F_OK) == -1)
 		(void)symlink(path("%s/puppet", work),
 		    path("%s/node/bin/puppet", place.dir));
@@ -982,7 +991,7 @@ group_worker(const struct group *g, int i)
 	int bounded;
 
 	place_enter(&place, work, i);
-	if (undisturbed(g->command) == -1)
+	if (undisturbed(g->command, 0) == -1)
 		exit(1);
 	children_find();
 	if (g->trouble == SPACE || g->trouble == INODES)
@@ -1060,7 +1069,7 @@ group(const struct group *g)
 static const struct {
 	const char *name;
 	enum trace_act act;
-	int value, tty, ci;	/* ci: 0 sampled, 1 in full, 2 not at all */
+	int value, tty, ci;	/* ci: 0 sampled, 1 more of it, 2 not at all */
 	enum then then;
 } kinds[] = {
 	{ "kill", TRACE_KILL, 0, 0, 1, THE_SAME },
@@ -1135,7 +1144,13 @@ command_try(const struct command *c, const char *one, int ci)
 		w.value = kinds[i].value;
 		w.tty = kinds[i].tty;
 		w.then = kinds[i].then;
-		w.sample = ci && (kinds[i].ci != 1 || c->ci != 2) ? 25 : 0;
+		w.changing = 1;
+		w.sample = 0;
+		if (!ci || kinds[i].ci == 1)
+			sweep(&w);
+		w.changing = 0;
+		w.sample = !ci ? 0 : kinds[i].ci == 1 && c->ci == 2 ? 150 :
+		    25;
 		sweep(&w);
 	}
 	if (ci && c->ci != 2 && one == NULL)
@@ -1166,8 +1181,8 @@ all(const char *mode, const char *one)
 static void
 usage(void)
 {
-	(void)fprintf(stderr, "usage: faults [-v] [-m full|ci] [-1 sweep] [-x text] "
-	    "WORK PROGRAM\n");
+	(void)fprintf(stderr, "usage: faults [-v] [-m full|ci] [-1 sweep] "
+	    "[-x text] WORK PROGRAM\n");
 	exit(2);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,7 +132,8 @@ point(const struct view *v)
 	point_key(v);
 	if (!under_way(v->where) || (v->where == STAGED &&
 	    view_has(v, SSL)))
-		replace(&memory.original, view_has(v, SSL) ? v->tree[SSL] : NULL);
+		replace(&memory.original, view_has(v, SSL) ? v->tree[SSL] :
+		    NULL);
 	if (view_has(v, BAK))
 		replace(&memory.kept, v->tree[BAK]);
 	else if (!view_has(v, BAK_GONE))
@@ -152,7 +154,8 @@ begins(const struct view *v)
 static enum tree
 backup_of(const struct view *v)
 {
-	if (v->where == DONE && !view_has(v, BAK) && view_has(v, OLD))
+	if (v->where == DONE && v->lost && view_has(v, OLD) &&
+	    strcmp(v->usual, v->backup) == 0)
 		return OLD;
 	return BAK;
 }
@@ -174,8 +177,10 @@ expect_prepare(const struct view *v)
 {
 	if (!view_has(v, SSL) || !backup_fits(v))
 		return 1;
+	/* a full disk can spoil what puppet has made */
 	if (begins(v) == STAGED)
-		return 0;
+		return !view_pair(v, NEXT) && strcmp(v->request,
+		    v->key[NEXT]) != 0;
 	return v->ca_request[0] != '\0' || v->ca_certificate[0] != '\0';
 }
 
@@ -206,8 +211,8 @@ expect_restore(const struct view *v, const struct order *o)
 int
 stuck(const struct view *v)
 {
-	return !view_has(v, BAK) && !view_has(v, BAK_GONE) &&
-	    view_has(v, OLD) && strstr(v->backup, "/usb/") != NULL;
+	return v->lost && view_has(v, OLD) && strstr(v->usual, "/usb/") !=
+	    NULL;
 }
 
 /* The exit status of a command that nobody disturbs. */
@@ -265,9 +270,34 @@ judge_services(int set, const struct view *v)
 			fall("%s does not run", service_name[i]);
 }
 
+/* The fingerprint that was printed, in small hex; or empty. */
+static void
+fingerprint(const char *out, char hex[PLACE_ID])
+{
+	size_t n;
+
+	hex[0] = '\0';
+	for (; *out != '\0'; out++) {
+		for (n = 0; isxdigit((unsigned char)out[3 * n]) &&
+		    isxdigit((unsigned char)out[3 * n + 1]) && n < 32; n++) {
+			hex[2 * n] = (char)tolower((unsigned char)out[3 * n]);
+			hex[2 * n + 1] = (char)tolower((unsigned char)
+			    out[3 * n + 1]);
+			hex[2 * n + 2] = '\0';
+			if (out[3 * n + 2] != ':' && n < 31)
+				break;
+		}
+		if (n == 32)
+			return;
+	}
+	hex[0] = '\0';
+}
+
 static void
 judge_prepared(const struct view *b, const struct view *v, const char *out)
 {
+	char hex[PLACE_ID];
+
 	if (v->where != STAGED)
 		fall("done, and the state is %s", where_name[v->where]);
 	if (!view_same(v, SSL, b, SSL))
@@ -286,15 +316,21 @@ judge_prepared(const struct view *b, const struct view *v, const char *out)
 	if ((strstr(out, "mom sign") == NULL && !view_pair(v, NEXT)) ||
 	    strstr(out, "node finish") == NULL)
 		fall("done without the next commands");
-	(void)strcpy(memory.printed, v->key[NEXT]);
+	fingerprint(out, hex);
+	if (hex[0] == '\0' && !view_pair(v, NEXT))
+		fall("done, and no fingerprint");
 }
 
-/* A call that was to remove something failed, and that was said. */
+/*
+ * A call that was to remove something failed, and that was said; or the lock
+ * seemed to be somebody else's, who then needs the directory.
+ */
 static int
 unremoved(void)
 {
 	return care == SPEECHLESS || (care == DISTURBED &&
-	    strstr(said, "remove ") != NULL);
+	    (strstr(said, "remove ") != NULL ||
+	    strstr(said, "another cmregen is running") != NULL));
 }
 
 /*
@@ -336,7 +372,7 @@ judge_finished(const struct view *b, const struct view *v)
 		fall("done, and ssl does not have the new key and its "
 		    "certificate");
 	if (memory.original != NULL && !is(memory.original, v->tree[BAK]) &&
-	    !view_same(v, BAK, b, BAK))
+	    (b->where == STAGED || !view_same(v, BAK, b, BAK)))
 		fall("done, and the backup: %s", difference(memory.original,
 		    v->tree[BAK]));
 	judge_services(v->enabled | (b->where == STAGED ? b->runs :
@@ -413,7 +449,8 @@ judge_unchanged(const struct order *o, const struct view *b,
 	if (was == IDLE && strstr(b->all, "cmregen") == NULL && !unremoved())
 		judge_clean(b, v);
 	if (o->command == PREPARE && care != SPEECHLESS &&
-	    strstr(said, "rename ") == NULL && !view_has(b, backup_of(b)) &&
+	    strstr(said, "rename ") == NULL &&
+	    strcmp(b->backup, v->backup) == 0 && !view_has(b, backup_of(b)) &&
 	    !view_has(b, BAK_GONE) && view_has(v, BAK))
 		fall("status 1, and a backup was made");
 	if (was != IDLE && (strcmp(b->key[NEXT], v->key[NEXT]) != 0 ||
@@ -427,11 +464,75 @@ judge_unchanged(const struct order *o, const struct view *b,
 		    difference(b->catalogs, v->catalogs));
 }
 
+/* What old or the name beside the backup holds becomes the backup. */
+static void
+judge_backup(const struct order *o, const struct view *b,
+    const struct view *v)
+{
+	enum tree was;
+
+	was = backup_of(b);
+	if (o->command != FINISH && was == BAK && !view_has(b, BAK))
+		was = BAK_GONE;
+	if (was != BAK && view_has(b, was) && v->where != DONE &&
+	    strcmp(v->tree[BAK], b->tree[was]) != 0)
+		fall("the backup: %s", difference(b->tree[was],
+		    v->tree[BAK]));
+}
+
+/* Whether it was ended by what was done to it. */
+static int
+ended(const struct trace *t)
+{
+	return t->act == TRACE_KILL || t->act == TRACE_KILL_AFTER ||
+	    (t->act == TRACE_SIGNAL && WTERMSIG(t->status) == t->value);
+}
+
 /* The only message may be what could not be written. */
 static int
 mute(const struct trace *t)
 {
 	return t->applied && strncmp(trace_name(t->number), "write", 5) == 0;
+}
+
+static void
+judge_status(const struct order *o, const struct trace *t, int status,
+    const struct view *b, const struct view *v, const char *out)
+{
+	if (t->hung)
+		fall("it hangs");
+	else if (WIFSIGNALED(t->status) && !ended(t))
+		fall("ended by signal %d", WTERMSIG(t->status));
+	else if (status == 0)
+		judge_done(o, b, v, out);
+	else if (status == 1)
+		judge_unchanged(o, b, v);
+	else if (status != 3 && status != -1)
+		fall("status %d", status);
+	if (status > 0 && said[0] == '\0' && care != SPEECHLESS && !mute(t))
+		fall("status %d in silence", status);
+	if (care == UNDISTURBED)
+		judge_backup(o, b, v);
+	if (care == UNDISTURBED && status != expect(b, o))
+		fall("status %d, should be %d", status, expect(b, o));
+}
+
+/* What was printed is printed, whatever came afterwards. */
+static void
+judge_said(const struct order *o, const struct view *v, const char *out)
+{
+	char hex[PLACE_ID];
+
+	if (strstr(said, "not as cmregen leaves it") != NULL)
+		fall("it calls what stands not of our making");
+	if (o->command != PREPARE)
+		return;
+	fingerprint(out, hex);
+	if (hex[0] == '\0')
+		return;
+	if (v->where != STAGED || strcmp(hex, v->fingerprint) != 0)
+		fall("the fingerprint that it printed is not that of next");
+	(void)strcpy(memory.printed, v->key[NEXT]);
 }
 
 void
@@ -449,31 +550,12 @@ judge(const struct order *o, enum care how, const struct trace *t,
 	status = WIFEXITED(t->status) ? WEXITSTATUS(t->status) : -1;
 	tell("    %s %#x, %s -> %s\n", t->hung ? "hung" : "status",
 	    (unsigned)t->status, where_name[b->where], where_name[v->where]);
-	if (t->hung)
-		fall("it hangs");
-	else if (status == 0)
-		judge_done(o, b, v, out);
-	else if (status == 1)
-		judge_unchanged(o, b, v);
-	else if (status != 3 && status != -1)
-		fall("status %d", status);
-	if (strstr(err, "not as cmregen leaves it") != NULL)
-		fall("it calls what stands not of our making");
-	if (status > 0 && err[0] == '\0' && care != SPEECHLESS && !mute(t))
-		fall("status %d in silence", status);
-	if (care == UNDISTURBED && status != expect(b, o))
-		fall("status %d, should be %d", status, expect(b, o));
+	judge_status(o, t, status, b, v, out);
+	judge_said(o, v, out);
 	if (memory.fell || memory.verbose) {
 		tell("    it said: %s\n", gist(err));
 		tell("    and on stdout: %s\n", gist(out));
 	}
-	/* printed is printed, whatever came afterwards */
-	if (o->command == PREPARE && v->where == STAGED &&
-	    strstr(out, "mom sign") != NULL)
-		(void)strcpy(memory.printed, v->key[NEXT]);
-	if (o->command == PREPARE && v->where != STAGED &&
-	    strstr(out, "mom sign") != NULL && begins(b) == IDLE)
-		fall("it printed a fingerprint, and nothing is staged");
 	free(out);
 	free(err);
 }

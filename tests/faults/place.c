@@ -140,7 +140,8 @@ tree_wipe(int at, const char *name)
 	if (fd == -1 || (d = fdopendir(fd)) == NULL)
 		return;
 	while ((e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+		if (strcmp(e->d_name, ".") != 0 &&
+		    strcmp(e->d_name, "..") != 0)
 			tree_wipe(fd, e->d_name);
 	(void)closedir(d);
 	(void)unlinkat(at, name, AT_REMOVEDIR);
@@ -174,7 +175,8 @@ copy_names(int sat, const char *sname, int dat, const char *dname)
 	if (fd == -1 || to == -1 || (d = fdopendir(fd)) == NULL)
 		die(dname);
 	while ((e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+		if (strcmp(e->d_name, ".") != 0 &&
+		    strcmp(e->d_name, "..") != 0)
 			tree_clone(fd, e->d_name, to, e->d_name);
 	(void)closedir(d);
 	(void)close(to);
@@ -332,7 +334,8 @@ terminal(int *slave)
 	int master, n, unlock;
 
 	unlock = 0;
-	if ((master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)) == -1 ||
+	master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (master == -1 ||
 	    ioctl(master, TIOCSPTLCK, &unlock) == -1 ||
 	    ioctl(master, TIOCGPTN, &n) == -1)
 		die("/dev/ptmx");

@@ -3,7 +3,7 @@
 # program, the stand-in and the sandboxes called template.STATEVERSION.
 # CMREGEN names a program to try instead of the one that is built here; what
 # the sandboxes are made with is always that.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # here and NAME are theirs
 
 [ "$(id -u)" -eq 0 ] || {
 	echo "$NAME: not root" >&2
@@ -31,7 +31,7 @@ harness()	# PROGRAM SOURCE...
 	program=$1
 	shift
 	(
-		cd "$here"
+		cd "$here" || exit
 		${TESTCC:-gcc} -std=c99 -O2 -Wall -Wextra -I"$faults" \
 		    -o "$work/$program" "$@" "$faults/place.c" \
 		    "$faults/where.c" "$faults/view.c" "$faults/tracer.c" \

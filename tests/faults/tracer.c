@@ -167,7 +167,8 @@ static const struct {
 	const char *name;
 	int number, may;
 } errors[] = {
-	{ "EIO", EIO, IO }, { "ENOSPC", ENOSPC, SPC }, { "EACCES", EACCES, ACC },
+	{ "EIO", EIO, IO }, { "ENOSPC", ENOSPC, SPC },
+	{ "EACCES", EACCES, ACC },
 	{ "EINTR", EINTR, INTR }, { "EMFILE", EMFILE, MFILE },
 	{ "ENOMEM", ENOMEM, NOMEM }, { "EAGAIN", EAGAIN, AGAIN },
 };
@@ -240,7 +241,7 @@ trace_changes(long number, const unsigned long args[3])
 	case SYS_symlink: case SYS_symlinkat:
 	case SYS_fchmod: case SYS_fchmodat: case SYS_fchown:
 	case SYS_fchownat: case SYS_utimensat:
-	case SYS_wait4: case SYS_kill:
+	case SYS_kill:
 		return 1;
 	case SYS_fcntl:
 		return (int)args[1] == F_SETLK || (int)args[1] == F_SETLKW;
@@ -617,8 +618,8 @@ static const struct {
 static void
 usage(void)
 {
-	(void)fprintf(stderr, "usage: tracer [-c] [-n N] [-k | -K | -e ERRNO | "
-	    "-E ERRNO | -s SIGNAL | -h]\n"
+	(void)fprintf(stderr, "usage: tracer [-c] [-n N] [-k | -K | "
+	    "-e ERRNO | -E ERRNO | -s SIGNAL | -h]\n"
 	    "\t[-t seconds] [-o report] program [argument ...]\n");
 	exit(2);
 }

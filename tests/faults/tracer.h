@@ -14,7 +14,7 @@ enum trace_act {
 	TRACE_KILL,		/* SIGKILL; the call is not executed */
 	TRACE_KILL_AFTER,	/* SIGKILL when the call was executed */
 	TRACE_ERRNO,		/* fails with value, without being executed */
-	TRACE_ERRNO_ON,		/* this one and every later one, where it can */
+	TRACE_ERRNO_ON,		/* this one and every later one that can */
 	TRACE_SIGNAL,		/* sends the signal in value, then goes on */
 	TRACE_SHORT,		/* halves the length of a read or write */
 	TRACE_HOOK		/* calls hook(arg), then goes on */
@@ -26,7 +26,7 @@ struct trace {
 	char *const *envp;
 	const char *dir;	/* to run in; NULL: where we are */
 	int out, err;		/* its outputs; -1: ours */
-	int tty;		/* its controlling terminal and 0, 1, 2; or -1 */
+	int tty;		/* its terminal and 0, 1, 2; or -1 */
 	enum trace_act act;
 	long at;		/* the number of the call, from 1 */
 	int value;
@@ -38,7 +38,7 @@ struct trace {
 	int changing;		/* count only calls that change something: 1;
 				   names, or the number of processes: 2 */
 	/* found */
-	long calls;		/* counted; up to `at' where something was done */
+	long calls;		/* counted; up to `at' where it was hit */
 	long number;		/* of the call hit; -1: never got there */
 	unsigned long args[3];	/* its first arguments */
 	int applied;		/* whether something was done to it */

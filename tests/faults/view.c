@@ -48,6 +48,7 @@ ask(const char *what, const char *name, char id[PLACE_ID])
 		{ "key", "openssl pkey -pubout" },
 		{ "certificate", "openssl x509 -noout -pubkey" },
 		{ "request", "openssl req -noout -pubkey" },
+		{ "fingerprint", "openssl req -outform DER" },
 	};
 	size_t i;
 	FILE *f;
@@ -124,50 +125,70 @@ services(struct view *v, const struct place *p)
 	}
 }
 
-void
-view_take(struct view *v, const struct place *p, const char *backup)
+static void
+trees(struct view *v, const char *puppet)
 {
-	const char *puppet, *top[TREES];
-	char *text, *mom;
+	const char *top[TREES];
 	int t;
 
-	(void)memset(v, 0, sizeof(*v));
-	puppet = path("%s/node/puppet", p->dir);
-	mom = path("%s/mom", p->dir);
-	v->where = where_is(puppet, &v->journal);
-	if (backup == NULL)
-		backup = v->journal.backup[0] != '\0' ? v->journal.backup :
-		    path("%s/ssl_bak", puppet);
-	(void)snprintf(v->backup, sizeof(v->backup), "%s", backup);
 	top[SSL] = path("%s/ssl", puppet);
 	top[NEXT] = path("%s/ssl.cmregen/next", puppet);
 	top[OLD] = path("%s/ssl.cmregen/old", puppet);
-	top[BAK] = backup;
-	top[BAK_GONE] = path("%s.cmregen-gone", backup);
+	top[BAK] = v->backup;
+	top[BAK_GONE] = path("%s.cmregen-gone", v->backup);
 	for (t = 0; t < TREES; t++) {
 		v->tree[t] = digest(top[t], 0);
 		keys(v, t, top[t]);
 	}
 	public_key("request", path("%s/certificate_requests/" NODE ".pem",
 	    top[NEXT]), v->request);
-	v->all = join(digest(puppet, DIGEST_LOCK), digest(path("%s/usb",
-	    p->dir), DIGEST_LOCK));
-	text = without(v->all, "/ssl.cmregen");
-	v->beside = without(text, ".cmregen-");
-	free(text);
-	services(v, p);
+	public_key("fingerprint", path("%s/certificate_requests/" NODE ".pem",
+	    top[NEXT]), v->fingerprint);
+}
+
+/* The stick, the catalogs, and what the MoM has. */
+static void
+others(struct view *v, const struct place *p)
+{
+	const char *mom;
+	char *text;
+
+	v->all = join(digest(path("%s/node/puppet", p->dir), DIGEST_LOCK),
+	    digest(path("%s/usb", p->dir), DIGEST_LOCK));
 	v->services = digest(path("%s/node/services", p->dir), 0);
 	text = digest(path("%s/node/cache/client_data", p->dir), 0);
 	v->catalogs = without(text, "/" NODE ".json");
 	v->has_catalog = strcmp(text, v->catalogs) != 0;
 	free(text);
+	mom = path("%s/mom", p->dir);
 	public_key("request", path("%s/ca/requests/" NODE ".pem", mom),
 	    v->ca_request);
 	public_key("certificate", path("%s/ca/signed/" NODE ".pem", mom),
 	    v->ca_certificate);
+	v->revoked = access(path("%s/ca/revoked." NODE, mom), F_OK) == 0;
+}
+
+void
+view_take(struct view *v, const struct place *p, const char *backup)
+{
+	const char *puppet;
+
+	(void)memset(v, 0, sizeof(*v));
+	puppet = path("%s/node/puppet", p->dir);
+	v->where = where_is(puppet, &v->journal);
+	(void)snprintf(v->usual, sizeof(v->usual), "%s",
+	    v->journal.backup[0] != '\0' ? v->journal.backup :
+	    path("%s/ssl_bak", puppet));
+	v->lost = access(v->usual, F_OK) == -1 &&
+	    access(path("%s.cmregen-gone", v->usual), F_OK) == -1;
+	if (backup == NULL)
+		backup = v->usual;
+	(void)snprintf(v->backup, sizeof(v->backup), "%s", backup);
+	trees(v, puppet);
+	services(v, p);
+	others(v, p);
 	v->work_mode = mode_of(path("%s/ssl.cmregen", puppet));
 	v->journal_mode = mode_of(path("%s/ssl.cmregen/journal", puppet));
-	v->revoked = access(path("%s/ca/revoked." NODE, mom), F_OK) == 0;
 }
 
 void
@@ -177,7 +198,6 @@ view_free(struct view *v)
 
 	for (t = 0; t < TREES; t++)
 		free(v->tree[t]);
-	free(v->beside);
 	free(v->all);
 	free(v->services);
 	free(v->catalogs);

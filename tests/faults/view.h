@@ -16,11 +16,13 @@ struct view {
 	enum where where;
 	struct journal journal;
 	char backup[PLACE_PATH];	/* where it is, or shall be */
+	char usual[PLACE_PATH];	/* where it is without -b */
+	int lost;		/* it is not there */
 	char *tree[TREES];	/* digests; "absent\n" */
 	char key[TREES][PLACE_ID];	/* public keys; empty where none */
 	char certificate[TREES][PLACE_ID];
 	char request[PLACE_ID];	/* of next */
-	char *beside;		/* the shape of ssl's directory, without ours */
+	char fingerprint[PLACE_ID];	/* of that, in hex */
 	char *all;		/* ssl's directory, the stick, all of it */
 	char *services;
 	int runs, enabled;	/* a bit for each of service_name */
@@ -61,8 +63,8 @@ int	view_pair(const struct view *, enum tree);
 
 /*
  * The public key of the key, certificate or request in a file, as a digest:
- * by openssl, which is asked once for each content.  Empty where there is no
- * such file, or it cannot be read.
+ * by openssl, which is asked once for each content; or the fingerprint of a
+ * request.  Empty where there is no such file, or it cannot be read.
  */
 void	public_key(const char *, const char *, char [PLACE_ID]);
 

@@ -5,14 +5,13 @@
 #include "../../cmregen.c"
 #include "fuzz.h"
 
-static char *
-value_of(void)
+static void
+setting_of(struct setting *s, const char *name, size_t size)
 {
-	char *p;
-
-	if ((p = malloc(PATH_SIZE)) == NULL)
+	s->name = name;
+	s->size = size;
+	if ((s->value = malloc(size)) == NULL)
 		abort();
-	return p;
 }
 
 /* Each line is as long as it says, and none is lost. */
@@ -48,13 +47,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    pwrite(c.out, data, size, 0) != (ssize_t)size)
 		abort();
 	count(&c, data, size);
-	s[0].name = "certname";
-	s[0].value = value_of();
-	s[1].name = "ssldir";
-	s[1].value = value_of();
+	setting_of(&s[0], "certname", NAME_SIZE);
+	setting_of(&s[1], "ssldir", PATH_SIZE);
 	child_rewind(&c);
 	if (settings_read(&c, s, 2) == 0)
-		HOLDS(strlen(s[0].value) < PATH_SIZE);
+		HOLDS(strlen(s[0].value) < NAME_SIZE);
 	child_rewind(&c);
 	child_show(&c);
 	free(s[0].value);

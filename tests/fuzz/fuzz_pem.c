@@ -64,7 +64,7 @@ lines_hold(const char *list, const char *const *begin)
 }
 
 static void
-tell(char sign, const char *line)
+differs(char sign, const char *line)
 {
 	(void)sign;
 	(void)line;
@@ -96,7 +96,7 @@ pem_holds(const struct pem *p, enum pem_kind kind)
 	}
 	lines_hold(p->names, kinds);
 	lines_hold(p->extensions, oid);
-	HOLDS(lines_differ(p->names, p->names, tell) == 0);
+	HOLDS(lines_differ(p->names, p->names, differs) == 0);
 }
 
 static int lost, gained;
@@ -130,7 +130,7 @@ lists_hold(const uint8_t *data, size_t size)
 	lost = gained = 0;
 	HOLDS(lines_differ(b, a, count) == lost + gained);
 	HOLDS(before[0] == gained && before[1] == lost);
-	HOLDS(lines_differ(a, a, tell) == 0);
+	HOLDS(lines_differ(a, a, differs) == 0);
 	free(a);
 	free(b);
 }

@@ -6,7 +6,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = {
-		"certname", "ssldir", "ssl_lockfile", "agent_catalog_run_lockfile"
+		"certname", "ssldir", "ssl_lockfile",
+		"agent_catalog_run_lockfile"
 	};
 	struct setting s[4];
 	char *text, *rest, *line;
@@ -15,7 +16,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (i = 0; i < 4; i++) {
 		s[i].name = names[i];
-		if ((s[i].value = malloc(PATH_SIZE)) == NULL)
+		s[i].size = i == 0 ? NAME_SIZE : PATH_SIZE;
+		if ((s[i].value = malloc(s[i].size)) == NULL)
 			abort();
 		s[i].value[0] = '\0';
 	}
@@ -28,7 +30,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)certname_ok(line);
 	}
 	for (i = 0; i < 4; i++) {
-		HOLDS(memchr(s[i].value, '\0', PATH_SIZE) != NULL);
+		HOLDS(memchr(s[i].value, '\0', s[i].size) != NULL);
 		free(s[i].value);
 	}
 	free(text);
