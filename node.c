@@ -1183,6 +1183,18 @@ work_leave(struct node *n)
 	n->place[NEXT].at = n->place[OLD].at = -1;
 }
 
+static int
+work_mode(const struct node *n, mode_t mode)
+{
+	int rc;
+
+	do
+		rc = fchmod(n->place[NEXT].at, mode);
+	while (rc == -1 && errno == EINTR);
+	return rc == 0 ? 0 : complain("set the mode of %s",
+	    n->place[WORK].path);
+}
+
 /* Whether the name still leads to the directory that we are in. */
 static int
 work_same(const struct node *n)
@@ -1226,8 +1238,8 @@ work_take(struct node *n)
 			return -1;
 		}
 		if (rc == LOCK_TAKEN && work_same(n)) {
-			if (fchmod(n->place[NEXT].at, 0700) == -1)
-				return complain("close %s to others", w->path);
+			if (work_mode(n, 0700) == -1)
+				return -1;
 			rc = lock_lines(&j->lock, j->text, sizeof j->text);
 			j->known = rc == 0;
 			return rc;
@@ -1730,14 +1742,14 @@ puppet_on(struct node *n, const char *verb, const struct place *dir,
 	}
 	if (old && dir_make(state.at, state.name) == -1)
 		return -1;
-	if (old && fchmod(n->place[NEXT].at, 0711) == -1)
-		return complain("let puppet into %s", n->place[WORK].path);
+	if (old && work_mode(n, 0711) == -1)
+		return -1;
 	rc = child_start(c, argv);
 	while (rc == 0 && !child_ended(c) && !interrupted() && !ready(n, dir))
 		nap(TICK);
 	child_stop(c);
-	if (old && fchmod(n->place[NEXT].at, 0700) == -1)
-		rc = complain("close %s again", n->place[WORK].path);
+	if (old && work_mode(n, 0700) == -1)
+		rc = -1;
 	if (old)
 		rubbish(n, &state);
 	if (n->o->verbose)
