@@ -1093,7 +1093,7 @@ name_remove(int at, const char *name)
 }
 
 /* The next name in a directory, or NULL: no other, or with errno an error. */
-static const char *
+const char *
 name_next(DIR *d)
 {
 	const struct dirent *e;
@@ -1106,8 +1106,7 @@ name_next(DIR *d)
 	return e == NULL ? NULL : e->d_name;
 }
 
-/* The names in a directory that is open, and stays so.  NULL: an error. */
-static DIR *
+DIR *
 names_open(int at)
 {
 	DIR *d;

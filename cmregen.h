@@ -19,6 +19,8 @@
 
 #include <sys/types.h>
 
+#include <dirent.h>
+
 enum {				/* exit statuses, the same for every command */
 	DONE = 0,		/* done */
 	NOT_DONE = 1,		/* everything is as it was before */
@@ -257,6 +259,15 @@ int	name_exists(int, const char *);
  * by the new name at that very moment is replaced (POSIX rename).
  */
 int	name_move(int, const char *, int, const char *);
+
+/*
+ * The names in an open directory, which stays where it is, without . and ..;
+ * closedir ends it.  names_open returns NULL with errno, unreported, name_next
+ * NULL with errno an error, or 0 at the end.
+ */
+DIR	*names_open(int);
+const char *
+	name_next(DIR *);
 
 /* Removes a file, or nothing where nothing has the name; on disk, too. */
 int	name_remove(int, const char *);

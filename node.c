@@ -32,7 +32,6 @@
 #include <sys/stat.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -66,7 +65,11 @@ static const char *const service_name[SERVICES] = {
 static const char ssl_lock_name[] = "ssl.lock";
 
 /* The directories that we move, each a name in an open directory. */
-enum { SSL, WORK, NEXT, OLD, BACKUP, PART, GONE, PLACES };
+enum {
+	SSL, WORK, NEXT, OLD, BACKUP, PART, GONE,
+	MAKE, STATE, RUBBISH,		/* the last that got such a name */
+	PLACES
+};
 
 struct place {
 	int at;				/* the directory; -1: not there */
@@ -87,10 +90,9 @@ struct told {				/* by puppet: its settings */
 	char run_lock[PATH_SIZE], ssl_lock[PATH_SIZE], disabled[PATH_SIZE];
 };
 
-struct service {
-	struct child child;		/* the call that is under way */
-	const char *argv[7];
-	int running, enabled;		/* as puppet last reported */
+struct call {				/* of puppet */
+	struct child child;
+	const char *argv[11];
 };
 
 struct journal {
@@ -106,7 +108,8 @@ struct node {
 	char file[FILES][PATH_SIZE];
 	struct place place[PLACES];
 	struct journal journal;
-	struct service service[SERVICES];
+	struct call call[SERVICES];
+	int running, enabled;		/* services, as puppet last reported */
 };
 
 static struct node node;
@@ -210,8 +213,10 @@ word(const char *path)
 
 /* Names a directory: what is in front of its path, and what its name is. */
 static int
-place_set(struct place *p, int at, const char *path, const char *tail)
+place_set(struct node *n, int which, int at, const char *path,
+    const char *tail)
 {
+	struct place *const p = &n->place[which];
 	const char *name;
 	size_t len;
 
@@ -230,35 +235,33 @@ place_set(struct place *p, int at, const char *path, const char *tail)
 
 /* What is in a place, as a path below the directory that holds it. */
 static const char *
-in(const struct place *p, const char *file)
+in(const struct node *n, int which, const char *file)
 {
 	static char path[2][NAME_SIZE + PATH_SIZE];
 	static size_t last;
 
 	last = (last + 1) % 2;
-	(void)format(path[last], sizeof path[last], "%s/%s", p->name, file);
+	(void)format(path[last], sizeof path[last], "%s/%s",
+	    n->place[which].name, file);
 	return path[last];			/* both are shorter */
 }
 
 /* Whether it is there: 1, 0, or -1. */
 static int
-place_there(const struct place *p)
+there(const struct node *n, int which)
 {
+	const struct place *const p = &n->place[which];
+
 	return p->at == -1 ? 0 : name_exists(p->at, p->name);
 }
 
-static int
-there(const struct node *n, int which)
-{
-	return place_there(&n->place[which]);
-}
-
 /*
- * A free name of that sort in the work directory, with a number above all that
- * are there: into those a child of a killed run may still write.
+ * Gives a place a free name of that sort in the work directory, with a number
+ * above all that are there: into those a child of a killed run may still
+ * write.
  */
 static int
-place_free(const struct node *n, const char *sort, struct place *p)
+place_free(struct node *n, int which, const char *sort)
 {
 	char tail[NAME_SIZE];
 	int i, rc;
@@ -266,10 +269,10 @@ place_free(const struct node *n, const char *sort, struct place *p)
 	rc = 0;
 	for (i = TRIES; i >= 0 && rc == 0; i--) {
 		(void)format(tail, sizeof tail, "/%s.%d", sort, i);
-		if (place_set(p, n->place[NEXT].at, n->place[WORK].path,
-		    tail) == -1)
+		if (place_set(n, which, n->place[NEXT].at,
+		    n->place[WORK].path, tail) == -1)
 			return -1;
-		rc = i > 0 ? place_there(p) : 1;
+		rc = i > 0 ? there(n, which) : 1;
 	}
 	if (rc == -1)
 		return -1;
@@ -277,31 +280,51 @@ place_free(const struct node *n, const char *sort, struct place *p)
 		return complainx("%s is full of what could not be removed: "
 		    "look at it, and remove %s.*", n->place[WORK].path, sort);
 	(void)format(tail, sizeof tail, "/%s.%d", sort, i + 2);
-	return place_set(p, n->place[NEXT].at, n->place[WORK].path, tail);
-}
-
-static int
-place_move(const struct node *n, const struct place *from,
-    const struct place *to)
-{
-	if (!n->o->dry)
-		return name_move(from->at, from->name, to->at, to->name);
-	say("mv %s %s", word(from->path), word(to->path));
-	return 0;
+	return place_set(n, which, n->place[NEXT].at, n->place[WORK].path,
+	    tail);
 }
 
 static int
 move(const struct node *n, int from, int to)
 {
-	return place_move(n, &n->place[from], &n->place[to]);
+	const struct place *const p = &n->place[from];
+	const struct place *const q = &n->place[to];
+
+	if (!n->o->dry)
+		return name_move(p->at, p->name, q->at, q->name);
+	say("mv %s %s", word(p->path), word(q->path));
+	return 0;
+}
+
+/* Copies one to another, which is not there yet. */
+static int
+copy(const struct node *n, int from, int to)
+{
+	const struct place *const p = &n->place[from];
+	const struct place *const q = &n->place[to];
+	char difference[DIFFERENCE_SIZE];
+
+	if (!n->o->dry)
+		return tree_copy(p->at, p->name, q->at, q->name,
+		    ssl_lock_name);
+	/* to compare with itself refuses what a copy refuses */
+	if (tree_compare(p->at, p->name, p->at, p->name, ssl_lock_name,
+	    difference) == -1)
+		return -1;
+	if (q->at == -1)
+		say("mkdir -m 700 %s", word(n->place[WORK].path));
+	say("cp -RPp %s %s", word(p->path), word(q->path));
+	return 0;
 }
 
 /* What cannot be removed stops nobody. */
 static void
-rubbish(const struct node *n, const struct place *p)
+rubbish(const struct node *n, int which)
 {
+	const struct place *const p = &n->place[which];
+
 	if (n->o->dry) {
-		if (place_there(p) == 1)
+		if (there(n, which) == 1)
 			say("rm -rf %s", word(p->path));
 	} else if (tree_remove(p->at, p->name) == -1)
 		note("that is left over, may hold a key, and stops nothing; "
@@ -313,19 +336,16 @@ rubbish(const struct node *n, const struct place *p)
  * taken for more; rubbish_remove does the rest.
  */
 static int
-discard(const struct node *n, int which)
+discard(struct node *n, int which)
 {
-	const struct place *const p = &n->place[which];
-	struct place gone;
-	int rc;
+	const int rc = there(n, which);
 
-	rc = place_there(p);
 	if (rc == 1 && n->o->dry)
-		rubbish(n, p);
+		rubbish(n, which);
 	if (rc != 1 || n->o->dry)
 		return rc == -1 ? -1 : 0;
-	return place_free(n, "gone", &gone) == -1 ? -1 :
-	    place_move(n, p, &gone);
+	return place_free(n, RUBBISH, "gone") == -1 ? -1 :
+	    move(n, which, RUBBISH);
 }
 
 /*
@@ -349,47 +369,66 @@ certname_drop(const struct node *n, char *names)
 
 /* Reads a key, request or certificate: 1; 0 where there is none; or -1. */
 static int
-load(const struct node *n, const struct place *p, int file,
-    enum pem_kind kind, struct pem *pem)
+load(const struct node *n, int which, int file, struct pem *pem)
 {
+	static const enum pem_kind kind[FILES] = {
+		[KEY] = PEM_KEY, [CERT] = PEM_CERTIFICATE,
+		[REQUEST] = PEM_REQUEST
+	};
 	int rc;
 
 	memset(pem, 0, sizeof *pem);
-	if (p->at == -1 || n->file[file][0] == '\0')
+	if (n->place[which].at == -1 || n->file[file][0] == '\0')
 		return 0;
-	rc = pem_load(pem, p->at, in(p, n->file[file]), kind);
+	rc = pem_load(pem, n->place[which].at, in(n, which, n->file[file]),
+	    kind[file]);
 	certname_drop(n, pem->names);
 	return rc;
 }
 
 /*
- * Whether key and certificate in a directory belong together: 1; 0, also where
- * one is missing; or -1.  Of a key that is neither RSA nor EC that cannot be
- * told, and is believed.
+ * Whether key and certificate in a place belong together: 1; 0, also where one
+ * is missing; or -1.  Of a key that is neither RSA nor EC that cannot be told,
+ * and is believed.
  */
 static int
-pair_fits(const struct node *n, const struct place *p)
+pair_fits(const struct node *n, int which)
 {
 	struct pem key, cert;
 	int rc, other;
 
-	rc = load(n, p, KEY, PEM_KEY, &key);
-	other = load(n, p, CERT, PEM_CERTIFICATE, &cert);
+	rc = load(n, which, KEY, &key);
+	other = load(n, which, CERT, &cert);
 	if (rc == -1 || other == -1)
 		return -1;
 	return rc == 1 && other == 1 && pem_pair(&key, &cert) != 0;
 }
 
-/* What messages say of the certificate in a directory. */
+/* Whether two places have the same key: 1, 0 or -1. */
+static int
+key_same(const struct node *n, int a, int b)
+{
+	struct pem one, two;
+	int rc, other;
+
+	rc = load(n, a, KEY, &one);
+	other = load(n, b, KEY, &two);
+	if (rc == -1 || other == -1)
+		return -1;
+	return rc == 1 && other == 1 && strcmp(one.fingerprint,
+	    two.fingerprint) == 0;
+}
+
+/* What messages say of the certificate in a place. */
 static const char *
-serial(const struct node *n, const struct place *p)
+serial(const struct node *n, int which)
 {
 	static char text[2][SERIAL_SIZE + TIME_SIZE + 32];
 	static size_t last;
 	struct pem pem;
 
 	last = (last + 1) % 2;
-	if (load(n, p, CERT, PEM_CERTIFICATE, &pem) != 1)
+	if (load(n, which, CERT, &pem) != 1)
 		return "no certificate";
 	if (pem.odd)
 		return "a certificate that cannot be read";
@@ -403,31 +442,20 @@ serial(const struct node *n, const struct place *p)
  * that was not 0, or -1.
  */
 static int
-names_each(const struct node *n, int at,
-    int (*visit)(const struct node *, int, const char *))
+names_each(struct node *n, int at, int (*visit)(struct node *, const char *))
 {
-	const struct dirent *e;
+	const char *name;
 	DIR *d;
-	int fd, rc;
+	int rc;
 
-	fd = dir_open(at, ".");
-	d = fd == -1 ? NULL : fdopendir(fd);
-	if (d == NULL) {
-		rc = complain("read a directory");
-		if (fd != -1)
-			(void)close(fd);	/* only read */
-		return rc;
-	}
+	d = names_open(at);
+	if (d == NULL)
+		return complain("read a directory");
 	rc = 0;
-	do {
-		errno = 0;
-		e = readdir(d);
-		if (e == NULL && errno != 0)
-			rc = complain("read a directory");
-		else if (e != NULL && strcmp(e->d_name, ".") != 0 &&
-		    strcmp(e->d_name, "..") != 0)
-			rc = visit(n, at, e->d_name);
-	} while (e != NULL && rc == 0);
+	while (rc == 0 && (name = name_next(d)) != NULL)
+		rc = visit(n, name);
+	if (rc == 0 && errno != 0)
+		rc = complain("read a directory");
 	(void)closedir(d);		/* only read */
 	return rc;
 }
@@ -482,29 +510,22 @@ journal_cut(struct node *n)
 	return 0;
 }
 
-/* The services that a finish or restore line names. */
+/* The services that a finish or restore line names; below root, none. */
 static int
 journal_set(const struct node *n)
 {
-	const char *p, *restore;
-	size_t len;
+	const char *p;
 	int i, set;
 
-	p = line_find(n->journal.text, "finish");
-	restore = line_find(n->journal.text, "restore");
-	if (restore != NULL)
-		p = restore;
+	p = line_find(n->journal.text, "restore");
+	if (p == NULL)
+		p = line_find(n->journal.text, "finish");
 	set = 0;
-	while (p != NULL && *p != '\n') {
-		len = strcspn(p, " \n");
+	for (; p != NULL && *p != '\n'; p += strcspn(p, " \n"), p += *p == ' ')
 		for (i = 0; i < SERVICES; i++)
-			if (len == strlen(service_name[i]) &&
-			    strncmp(p, service_name[i], len) == 0)
+			if (line_is(p, service_name[i]))
 				set |= 1 << i;
-		p += len;
-		p += *p == ' ';
-	}
-	return set;
+	return n->o->root != NULL ? 0 : set;
 }
 
 /* Where we are now, in *state.  Returns 0, or -1. */
@@ -538,7 +559,7 @@ places_show(const struct node *n)
 	for (i = 0; i < PLACES; i++)
 		if (what[i] != NULL && there(n, i) == 1)
 			note("    %s (%s): %s", n->place[i].path, what[i],
-			    serial(n, &n->place[i]));
+			    serial(n, i));
 }
 
 /* The command that goes on, from where we are. */
@@ -614,55 +635,59 @@ service_names(int set)
 	return names;
 }
 
-static const char *
-value_of(const char *p, const char *name)
+/* Whether a line gives that attribute this value: 1, 0; -1: another line. */
+static int
+value_is(const char *p, const char *name, const char *value)
 {
 	p += strspn(p, " ");
 	if (strncmp(p, name, strlen(name)) != 0)
-		return NULL;
+		return -1;
 	p += strlen(name);
 	p += strspn(p, " ");
-	return strncmp(p, "=> '", 4) == 0 ? p + 4 : NULL;
+	if (strncmp(p, "=> '", 4) != 0)
+		return -1;
+	return strncmp(p + 4, value, strlen(value)) == 0 &&
+	    p[4 + strlen(value)] == '\'';
 }
 
-/* Takes one line of `puppet resource service': 1 where it told the state. */
-static int
-service_line(struct service *s, const char *p)
+/* Takes one line of `puppet resource service'. */
+static void
+service_line(const char *line, int *running, int *enabled)
 {
-	const char *value;
+	int is;
 
-	value = value_of(p, "enable");
-	if (value != NULL)
-		s->enabled = strncmp(value, "true'", 5) == 0;
-	value = value_of(p, "ensure");
-	if (value == NULL)
-		return 0;
-	s->running = strncmp(value, "running'", 8) == 0;
-	return 1;
+	is = value_is(line, "ensure", "running");
+	if (is != -1)
+		*running = is;
+	is = value_is(line, "enable", "true");
+	if (is != -1)
+		*enabled = is;
 }
 
 /* What has ended has answered.  Returns 0, or -1 where it is not as wanted. */
 static int
 service_take(struct node *n, int i, const char *ensure)
 {
-	struct service *const s = &n->service[i];
+	struct child *const c = &n->call[i].child;
 	char line[LINE_SIZE];
-	int rc, told, wanted;
+	int running, enabled, rc;
 
-	told = s->enabled = s->running = 0;
-	while ((rc = child_line(&s->child, line, sizeof line)) == 1)
-		told |= service_line(s, line);
-	wanted = ensure == NULL ? s->running :
-	    strcmp(ensure, "ensure=running") == 0;
-	if (rc == 0 && (!told || child_status(&s->child) != 0))
+	running = -1;
+	enabled = 0;
+	while ((rc = child_line(c, line, sizeof line)) == 1)
+		service_line(line, &running, &enabled);
+	if (rc == 0 && (running == -1 || child_status(c) != 0))
 		rc = complainx("puppet did not tell the state of the service "
 		    "%s", service_name[i]);
-	else if (rc == 0 && s->running != wanted)
+	else if (rc == 0 && ensure != NULL &&
+	    running != (strcmp(ensure, "ensure=running") == 0))
 		rc = complainx("the service %s did not %s", service_name[i],
-		    s->running ? "stop" : "start");
+		    running ? "stop" : "start");
+	n->running = (n->running & ~(1 << i)) | (running == 1) << i;
+	n->enabled = (n->enabled & ~(1 << i)) | enabled << i;
 	if (rc == -1 || n->o->verbose)
-		child_show(&s->child);
-	child_close(&s->child);
+		child_show(c);
+	child_close(c);
 	return rc;
 }
 
@@ -675,32 +700,31 @@ service_take(struct node *n, int i, const char *ensure)
 static int
 services(struct node *n, int set, const char *ensure)
 {
-	struct service *s;
+	const int dry = n->o->dry && ensure != NULL;
+	struct call *c;
 	int i, bad;
 
 	bad = 0;
 	for (i = 0; i < SERVICES; i++) {
-		s = &n->service[i];
-		s->argv[0] = n->o->puppet;
-		s->argv[1] = "resource";
-		s->argv[2] = "service";
-		s->argv[3] = service_name[i];
-		s->argv[4] = "--color=false";
-		s->argv[5] = ensure;
-		s->argv[6] = NULL;
+		c = &n->call[i];
+		c->argv[0] = n->o->puppet;
+		c->argv[1] = "resource";
+		c->argv[2] = "service";
+		c->argv[3] = service_name[i];
+		c->argv[4] = "--color=false";
+		c->argv[5] = ensure;
+		c->argv[6] = NULL;
+		if ((set & 1 << i) != 0 && dry)
+			child_say(c->argv);
+		else if ((set & 1 << i) != 0)
+			(void)child_start(&c->child, c->argv);
+	}
+	for (i = 0; i < SERVICES && !dry; i++) {
 		if ((set & 1 << i) == 0)
 			continue;
-		if (n->o->dry && ensure != NULL)
-			child_say(s->argv);
-		else
-			(void)child_start(&s->child, s->argv);
-	}
-	for (i = 0; i < SERVICES; i++) {
-		if ((set & 1 << i) == 0 || (n->o->dry && ensure != NULL))
-			continue;
 		(void)(ensure == NULL ?
-		    child_wait_or_stop(&n->service[i].child) :
-		    child_wait(&n->service[i].child));
+		    child_wait_or_stop(&n->call[i].child) :
+		    child_wait(&n->call[i].child));
 		if (service_take(n, i, ensure) == -1)
 			bad |= 1 << i;
 	}
@@ -711,15 +735,9 @@ services(struct node *n, int set, const char *ensure)
 static int
 services_ask(struct node *n, int enabled, int *set)
 {
-	int i;
-
 	if (services(n, ALL, NULL) != 0)
 		return -1;
-	*set = 0;
-	for (i = 0; i < SERVICES; i++)
-		if (n->service[i].running || (n->service[i].enabled &&
-		    (enabled & 1 << i)))
-			*set |= 1 << i;
+	*set = n->running | (n->enabled & enabled);
 	return 0;
 }
 
@@ -757,6 +775,8 @@ services_serve(struct node *n, int set)
 	struct child c;
 	int bad, told;
 
+	if (set == 0)
+		return 0;
 	if (puppetserver_path(n->o, program) == -1)
 		return set;
 	busy("%s%s%s%s", server == 0 ? "" : "reloading the server",
@@ -871,18 +891,6 @@ disabled_check(const struct node *n)
  * Opening: settings, places, and the checks before anything changes.
  */
 
-/* What of a path stands below a directory, or NULL. */
-static const char *
-below(const char *dir, const char *path)
-{
-	size_t len;
-
-	len = strlen(dir);
-	if (strncmp(path, dir, len) != 0 || path[len] != '/')
-		return NULL;
-	return path + len + 1;
-}
-
 /* The settings that name files. */
 static void
 files_table(struct setting *s, char file[FILES][PATH_SIZE])
@@ -900,17 +908,16 @@ files_table(struct setting *s, char file[FILES][PATH_SIZE])
 static int
 files_below(const char *ssldir, char file[FILES][PATH_SIZE])
 {
-	const char *rest;
+	const size_t len = strlen(ssldir);
 	int i;
 
 	for (i = 0; i < FILES; i++) {
-		rest = below(ssldir, file[i]);
-		if (rest == NULL)
-			return complainx("puppet's setting %s is %s, not "
-			    "below the ssldir %s: take it out of puppet.conf "
-			    "first",
+		if (strncmp(file[i], ssldir, len) != 0 || file[i][len] != '/')
+			return complainx("puppet's setting %s is %s although "
+			    "the ssldir is %s: puppet would write into the "
+			    "ssl in use; take that setting out of puppet.conf",
 			    file_setting[i], file[i], ssldir);
-		memmove(file[i], rest, strlen(rest) + 1);
+		memmove(file[i], file[i] + len + 1, strlen(file[i] + len));
 	}
 	return 0;
 }
@@ -1008,12 +1015,11 @@ ssl_check(const struct node *n)
 
 /* Whether this is what an earlier version leaves beside ssl. */
 static int
-earlier_visit(const struct node *n, int at, const char *name)
+earlier_visit(struct node *n, const char *name)
 {
 	const char *const work = n->place[WORK].name;
 	const size_t len = strlen(work);
 
-	(void)at;			/* its name tells */
 	if (strncmp(name, work, len) != 0 || name[len] != '-')
 		return 0;
 	return complainx("%s%s is of an earlier version of cmregen: finish "
@@ -1062,7 +1068,8 @@ backup_check(const struct node *n)
 	int rc;
 
 	if (strstr(b->name, ".cmregen") != NULL || strchr(b->path, '\n') !=
-	    NULL || strcmp(b->name, "..") == 0 || strcmp(b->name, ".") == 0)
+	    NULL || b->name[0] == '\0' || strcmp(b->name, ".") == 0 ||
+	    strcmp(b->name, "..") == 0)
 		return complainx("%s: that name is cmregen's own, or no name "
 		    "for a backup: choose another for -b", b->path);
 	if (b->at == -1)
@@ -1096,16 +1103,13 @@ static int
 backup_set(struct node *n, int root, const char *path, size_t skip)
 {
 	char dir[PATH_SIZE];
-	size_t len;
 	int at;
 
-	for (len = strlen(path); len > 1 && path[len - 1] == '/'; )
-		len--;
-	(void)format(dir, sizeof dir, "%.*s", (int)len, path);
-	if (place_set(&n->place[BACKUP], -1, dir, "") == -1 ||
-	    place_set(&n->place[PART], -1, dir, ".cmregen-part") == -1 ||
-	    place_set(&n->place[GONE], -1, dir, ".cmregen-gone") == -1)
+	if (place_set(n, BACKUP, -1, path, "") == -1 ||
+	    place_set(n, PART, -1, path, ".cmregen-part") == -1 ||
+	    place_set(n, GONE, -1, path, ".cmregen-gone") == -1)
 		return -1;
+	(void)format(dir, sizeof dir, "%s", n->place[BACKUP].path);
 	strrchr(dir, '/')[1] = '\0';
 	at = root == -1 ? path_dir(dir) : file_open(root, dir + skip);
 	if (at == -1 && errno != ENOENT)
@@ -1195,18 +1199,6 @@ work_mode(const struct node *n, mode_t mode)
 	    n->place[WORK].path);
 }
 
-/* Whether the name still leads to the directory that we are in. */
-static int
-work_same(const struct node *n)
-{
-	const struct place *const w = &n->place[WORK];
-	struct stat st, named;
-
-	return fstat(n->place[NEXT].at, &st) == 0 && fstatat(w->at, w->name,
-	    &named, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == named.st_dev &&
-	    st.st_ino == named.st_ino;
-}
-
 /*
  * Makes the work directory where it is missing, takes the journal and reads
  * it.  Another command that ends may remove both at any moment: then we look
@@ -1220,8 +1212,8 @@ work_take(struct node *n)
 	int tries, rc;
 
 	for (tries = 0; tries < TRIES; tries++) {
-		if (place_there(w) == 0 && dir_make(w->at, w->name) == -1 &&
-		    place_there(w) != 1)
+		if (there(n, WORK) == 0 && dir_make(w->at, w->name) == -1 &&
+		    there(n, WORK) != 1)
 			return -1;
 		rc = work_enter(n);
 		if (rc == -1)
@@ -1237,14 +1229,13 @@ work_take(struct node *n)
 			(void)dir_remove(w->at, w->name);
 			return -1;
 		}
-		if (rc == LOCK_TAKEN && work_same(n)) {
+		if (rc == LOCK_TAKEN) {
 			if (work_mode(n, 0700) == -1)
 				return -1;
 			rc = lock_lines(&j->lock, j->text, sizeof j->text);
 			j->known = rc == 0;
 			return rc;
 		}
-		lock_leave(&j->lock);
 		work_leave(n);
 	}
 	return complainx("%s keeps being made and removed: what else works on "
@@ -1266,34 +1257,30 @@ work_look(struct node *n)
 }
 
 static int
-rubbish_visit(const struct node *n, int at, const char *name)
+rubbish_visit(struct node *n, const char *name)
 {
 	char tail[NAME_SIZE + 1];
-	struct place p;
 
-	if (strcmp(name, "journal") == 0 || strcmp(name, "next") == 0 ||
-	    strcmp(name, "old") == 0)
-		return 0;
 	(void)format(tail, sizeof tail, "/%s", name);	/* it fits */
-	if (place_set(&p, at, n->place[WORK].path, tail) == 0)
-		rubbish(n, &p);
+	if (strcmp(name, "journal") != 0 && strcmp(name, "next") != 0 &&
+	    strcmp(name, "old") != 0 && place_set(n, RUBBISH,
+	    n->place[NEXT].at, n->place[WORK].path, tail) == 0)
+		rubbish(n, RUBBISH);
 	return 0;
 }
 
 /* What commands that broke off have left, and nobody needs. */
 static int
-rubbish_remove(const struct node *n)
+rubbish_remove(struct node *n)
 {
-	int gone, backup;
+	const int gone = there(n, GONE), backup = there(n, BACKUP);
 
-	gone = there(n, GONE);
-	backup = there(n, BACKUP);
 	if (gone == -1 || backup == -1 ||
 	    (gone == 1 && backup == 0 && move(n, GONE, BACKUP) == -1))
 		return -1;
 	if (n->place[BACKUP].at != -1) {
-		rubbish(n, &n->place[PART]);
-		rubbish(n, &n->place[GONE]);
+		rubbish(n, PART);
+		rubbish(n, GONE);
 	}
 	if (n->place[NEXT].at == -1)
 		return 0;
@@ -1320,12 +1307,10 @@ work_end(struct node *n)
 static int
 places_set(struct node *n, int at, const char *ssldir)
 {
-	struct place *const p = n->place;
-
-	if (place_set(&p[SSL], at, ssldir, "") == -1 ||
-	    place_set(&p[WORK], at, ssldir, ".cmregen") == -1 ||
-	    place_set(&p[NEXT], -1, ssldir, ".cmregen/next") == -1 ||
-	    place_set(&p[OLD], -1, ssldir, ".cmregen/old") == -1)
+	if (place_set(n, SSL, at, ssldir, "") == -1 ||
+	    place_set(n, WORK, at, ssldir, ".cmregen") == -1 ||
+	    place_set(n, NEXT, -1, ssldir, ".cmregen/next") == -1 ||
+	    place_set(n, OLD, -1, ssldir, ".cmregen/old") == -1)
 		return -1;
 	return ssl_check(n) == -1 || names_each(n, at, earlier_visit) != 0 ?
 	    -1 : 0;
@@ -1368,7 +1353,7 @@ root_ca_check(const struct node *n)
 	const struct place *const ssl = &n->place[SSL];
 	int fd;
 
-	fd = file_open(ssl->at, in(ssl, "ca/ca_key.pem"));
+	fd = file_open(ssl->at, in(n, SSL, "ca/ca_key.pem"));
 	if (fd == -1 && errno == ENOENT)
 		return 0;
 	if (fd != -1)
@@ -1382,30 +1367,24 @@ root_ca_check(const struct node *n)
  * backup, old or ssl is the one that counts.
  */
 static int
-pair_visit(const struct node *n, int at, const char *name)
+pair_visit(struct node *n, const char *name)
 {
-	struct node *const named = &node;
-
-	(void)at;			/* it has led to the name */
-	(void)format(named->file[KEY], PATH_SIZE, "private_keys/%s", name);
-	(void)format(named->file[CERT], PATH_SIZE, "certs/%s", name);
-	return pair_fits(n, &n->place[BACKUP]) == 1 ||
-	    pair_fits(n, &n->place[OLD]) == 1 ||
-	    pair_fits(n, &n->place[SSL]) == 1;
+	(void)format(n->file[KEY], PATH_SIZE, "private_keys/%s", name);
+	(void)format(n->file[CERT], PATH_SIZE, "certs/%s", name);
+	return pair_fits(n, BACKUP) == 1 || pair_fits(n, OLD) == 1 ||
+	    pair_fits(n, SSL) == 1;
 }
 
 static void
-root_names(const struct node *n)
+root_names(struct node *n)
 {
 	static const int which[] = { BACKUP, OLD, SSL };
-	const struct place *p;
-	size_t i;
-	int fd, found;
+	int i, fd, found;
 
-	for (found = 0, i = 0; i < 3 && !found; i++) {
-		p = &n->place[which[i]];
-		fd = p->at == -1 ? -1 : file_open(p->at,
-		    in(p, "private_keys"));
+	for (found = i = 0; i < 3 && !found; i++) {
+		fd = n->place[which[i]].at == -1 ? -1 :
+		    file_open(n->place[which[i]].at,
+		    in(n, which[i], "private_keys"));
 		if (fd == -1)
 			continue;
 		found = names_each(n, fd, pair_visit) == 1;
@@ -1467,60 +1446,29 @@ node_close(struct node *n)
  * The backup.
  */
 
-/* Whether two places have the same key: 1, 0 or -1. */
-static int
-key_same(const struct node *n, const struct place *a, const struct place *b)
-{
-	struct pem one, two;
-	int rc, other;
-
-	rc = load(n, a, KEY, PEM_KEY, &one);
-	other = load(n, b, KEY, PEM_KEY, &two);
-	if (rc == -1 || other == -1)
-		return -1;
-	return rc == 1 && other == 1 && strcmp(one.fingerprint,
-	    two.fingerprint) == 0;
-}
-
-/*
- * Whether a tree could be copied, which under -n is all there is to do: a
- * comparison with itself refuses what a copy refuses.  Returns 0 or -1.
- */
-static int
-copy_check(const struct place *p)
-{
-	char difference[DIFFERENCE_SIZE];
-
-	return tree_compare(p->at, p->name, p->at, p->name, ssl_lock_name,
-	    difference) == -1 ? -1 : 0;
-}
-
 /*
  * Copies ssl to part and gives that its name.  A backup that is there is set
  * aside, and goes when the new one has proved to be wanted.
  */
 static int
-backup_copy(struct node *n)
+backup_copy(const struct node *n)
 {
-	const struct place *const ssl = &n->place[SSL];
-	const struct place *const part = &n->place[PART];
-
-	busy("copying %s to %s", ssl->path, n->place[BACKUP].path);
-	if (n->o->dry && copy_check(ssl) == -1)
-		return -1;
-	if (n->o->dry) {
-		if (there(n, BACKUP) == 1)
-			(void)move(n, BACKUP, GONE);
-		say("cp -RPp %s %s", word(ssl->path),
-		    word(n->place[BACKUP].path));
-		return 1;
-	}
-	if (tree_copy(ssl->at, ssl->name, part->at, part->name,
-	    ssl_lock_name) == -1)
-		return -1;
-	if (there(n, BACKUP) == 1 && move(n, BACKUP, GONE) == -1)
+	busy("copying %s to %s", n->place[SSL].path, n->place[BACKUP].path);
+	if (copy(n, SSL, PART) == -1 ||
+	    (there(n, BACKUP) == 1 && move(n, BACKUP, GONE) == -1))
 		return -1;
 	return move(n, PART, BACKUP) == -1 ? -1 : 1;
+}
+
+/* Whether ssl differs from the backup, and in what first: 1, 0 or -1. */
+static int
+backup_differs(const struct node *n, char *difference)
+{
+	const struct place *const ssl = &n->place[SSL];
+	const struct place *const b = &n->place[BACKUP];
+
+	return tree_compare(ssl->at, ssl->name, b->at, b->name, ssl_lock_name,
+	    difference);
 }
 
 /*
@@ -1529,9 +1477,8 @@ backup_copy(struct node *n)
  * regeneration.  Returns 1 where a backup was made, 0 or -1.
  */
 static int
-backup_make(struct node *n)
+backup_make(const struct node *n)
 {
-	const struct place *const ssl = &n->place[SSL];
 	const struct place *const b = &n->place[BACKUP];
 	char difference[DIFFERENCE_SIZE], away[PATH_SIZE];
 	struct pem cert;
@@ -1544,22 +1491,21 @@ backup_make(struct node *n)
 	if (rc == 0)
 		return backup_copy(n);
 	if (rc == 1)
-		rc = tree_compare(ssl->at, ssl->name, b->at, b->name,
-		    ssl_lock_name, difference);
+		rc = backup_differs(n, difference);
 	if (rc != 1)
 		return rc;
-	if (key_same(n, ssl, b) == 1 && pair_fits(n, ssl) == 1) {
+	if (key_same(n, SSL, BACKUP) == 1 && pair_fits(n, SSL) == 1) {
 		note("the backup is out of date (%s), and is replaced",
 		    difference);
 		return backup_copy(n);
 	}
-	(void)load(n, b, CERT, PEM_CERTIFICATE, &cert);
+	(void)load(n, BACKUP, CERT, &cert);
 	if (format(away, sizeof away, "%s-%s", b->path, cert.serial[0] == '\0'
 	    ? "earlier" : cert.serial) == -1)
 		return complainx("%s is too long", b->path);
 	return complainx("%s (%s) is the backup of another ssl than this "
 	    "(%s), most likely of an earlier regeneration: type mv %s %s, "
-	    "then run this again", b->path, serial(n, b), serial(n, ssl),
+	    "then run this again", b->path, serial(n, BACKUP), serial(n, SSL),
 	    word(b->path), word(away));
 }
 
@@ -1568,16 +1514,13 @@ backup_make(struct node *n)
  * since, the backup may hold what is nowhere else: then it stays.
  */
 static void
-backup_undo(struct node *n)
+backup_undo(const struct node *n)
 {
-	const struct place *const ssl = &n->place[SSL];
-	const struct place *const b = &n->place[BACKUP];
 	char difference[DIFFERENCE_SIZE];
 
-	if (tree_compare(ssl->at, ssl->name, b->at, b->name, ssl_lock_name,
-	    difference) != 0)
-		note("the backup %s stays: %s has changed since", b->path,
-		    ssl->path);
+	if (backup_differs(n, difference) != 0)
+		note("the backup %s stays: %s has changed since",
+		    n->place[BACKUP].path, n->place[SSL].path);
 	else if (move(n, BACKUP, PART) == 0 && there(n, GONE) == 1)
 		(void)move(n, GONE, BACKUP);	/* or the next command does */
 }
@@ -1602,7 +1545,7 @@ names_check(const struct node *n, const struct pem *then)
 	struct pem now;
 	int rc, names, extensions;
 
-	rc = load(n, &n->place[SSL], CERT, PEM_CERTIFICATE, &now);
+	rc = load(n, SSL, CERT, &now);
 	if (rc == -1)
 		return -1;
 	if (rc == 0 || now.odd) {
@@ -1677,102 +1620,51 @@ names_plan(const struct node *n)
 	if (rc == -1)
 		return complainx("dns_alt_names is too long");
 	certname_drop(n, then.names);
-	if (load(n, &n->place[SSL], CERT, PEM_CERTIFICATE, &now) == 1)
+	if (load(n, SSL, CERT, &now) == 1)
 		memcpy(then.extensions, now.extensions, sizeof now.extensions);
 	return names_check(n, &then);
+}
+
+/* 0, or -1 where a signal asked us to stop. */
+static int
+go_on(void)
+{
+	return interrupted() ? complainx("interrupted") : 0;
 }
 
 /*
  * Having puppet work on a directory of its own.
  */
 
-/* The words for that.  They, and state, outlive the child. */
-static const char *const *
-puppet_words(const struct node *n, const char *verb, const char *dir,
-    const char *state)
+/* The words for that: to submit a request, or to fetch a certificate. */
+static void
+puppet_words(const struct node *n, int dir, int wanted, const char *argv[])
 {
-	static const char *argv[11];
 	const int old = n->major < SSL_COMMAND;
-	int i;
 
-	i = 0;
-	argv[i++] = n->o->puppet;
-	argv[i++] = old ? "agent" : "ssl";
-	argv[i++] = old ? "--test" : verb;
-	argv[i++] = "--color=false";
-	argv[i++] = old ? "--noop" : "--waitforcert";
+	*argv++ = n->o->puppet;
+	*argv++ = old ? "agent" : "ssl";
+	*argv++ = old ? "--test" : wanted == REQUEST ? "submit_request" :
+	    "download_cert";
+	*argv++ = "--color=false";
+	*argv++ = old ? "--noop" : "--waitforcert";
 	if (!old)
-		argv[i++] = "0";
-	argv[i++] = "--ssldir";
-	argv[i++] = dir;
-	argv[i++] = old ? "--statedir" : NULL;
-	argv[i++] = old ? state : NULL;
-	argv[i] = NULL;
-	return argv;
-}
-
-/*
- * Starts puppet on the directory, to submit a request or to fetch the
- * certificate, and waits until it has ended or what we wait for is there:
- * puppet may go on for half a minute without need.  Without --waitforcert 0
- * it would try for ever.  Below 6 an agent run does either, as the service
- * user, who must be let through our directory.
- */
-static int
-puppet_on(struct node *n, const char *verb, const struct place *dir,
-    int (*ready)(const struct node *, const struct place *), struct child *c)
-{
-	static struct place state;
-	const int old = n->major < SSL_COMMAND;
-	const char *const *argv;
-	int rc;
-
-	c->out = -1;
-	if (place_free(n, "state", &state) == -1)
-		return -1;
-	argv = puppet_words(n, verb, dir->path, state.path);
-	if (n->o->dry) {
-		if (old)
-			say("chmod 711 %s", word(n->place[WORK].path));
-		child_say(argv);
-		if (old)
-			say("chmod 700 %s; rm -rf %s", word(n->place[WORK].
-			    path), word(state.path));
-		return 0;
-	}
-	if (old && dir_make(state.at, state.name) == -1)
-		return -1;
-	if (old && work_mode(n, 0711) == -1)
-		return -1;
-	rc = child_start(c, argv);
-	while (rc == 0 && !child_ended(c) && !interrupted() && !ready(n, dir))
-		nap(TICK);
-	child_stop(c);
-	if (old && work_mode(n, 0700) == -1)
-		rc = -1;
-	if (old)
-		rubbish(n, &state);
-	if (n->o->verbose)
-		child_show(c);
-	return interrupted() ? complainx("interrupted") : rc;
-}
-
-static int
-request_ready(const struct node *n, const struct place *dir)
-{
-	struct pem pem;
-
-	return load(n, dir, REQUEST, PEM_REQUEST, &pem) == 1;
+		*argv++ = "0";
+	*argv++ = "--ssldir";
+	*argv++ = n->place[dir].path;
+	*argv++ = old ? "--statedir" : NULL;
+	*argv++ = n->place[STATE].path;
+	*argv = NULL;
 }
 
 /* The bytes of a regular file in a place, or -1. */
 static off_t
-file_size(const struct node *n, const struct place *p, int file)
+file_size(const struct node *n, int which, int file)
 {
 	struct stat st;
 	int fd, rc;
 
-	fd = file_open(p->at, in(p, n->file[file]));
+	fd = file_open(n->place[which].at, in(n, which, n->file[file]));
 	if (fd == -1)
 		return -1;
 	rc = fstat(fd, &st);
@@ -1780,14 +1672,63 @@ file_size(const struct node *n, const struct place *p, int file)
 	return rc == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
 }
 
-/* From 6 on puppet ends when it has what it can have. */
+/*
+ * Whether puppet need not go on.  From 6 on it ends by itself when it has the
+ * certificate; below, the CRL comes before that.
+ */
 static int
-certificate_ready(const struct node *n, const struct place *dir)
+ready(const struct node *n, int dir, int wanted)
 {
 	struct pem pem;
 
-	return n->major < SSL_COMMAND && file_size(n, dir, CRL) > 0 &&
-	    load(n, dir, CERT, PEM_CERTIFICATE, &pem) == 1;
+	if (wanted == CERT && (n->major >= SSL_COMMAND ||
+	    file_size(n, dir, CRL) < 1))
+		return 0;
+	return load(n, dir, wanted, &pem) == 1;
+}
+
+/*
+ * Starts puppet on the directory, to submit a request or to fetch the
+ * certificate, and waits until it has ended or what is wanted is there: puppet
+ * may go on for half a minute without need.  Without --waitforcert 0 it would
+ * try for ever.  Below 6 an agent run does either, as the service user, who
+ * must be let through our directory.
+ */
+static int
+puppet_on(struct node *n, int dir, int wanted, struct call *c)
+{
+	const int old = n->major < SSL_COMMAND;
+	int rc;
+
+	c->child.out = -1;
+	if (place_free(n, STATE, "state") == -1)
+		return -1;
+	puppet_words(n, dir, wanted, c->argv);
+	if (n->o->dry) {
+		if (old)
+			say("chmod 711 %s", word(n->place[WORK].path));
+		child_say(c->argv);
+		if (old)
+			say("chmod 700 %s; rm -rf %s",
+			    word(n->place[WORK].path),
+			    word(n->place[STATE].path));
+		return 0;
+	}
+	if (old && (dir_make(n->place[STATE].at, n->place[STATE].name) == -1 ||
+	    work_mode(n, 0711) == -1))
+		return -1;
+	rc = child_start(&c->child, c->argv);
+	while (rc == 0 && !child_ended(&c->child) && !interrupted() &&
+	    !ready(n, dir, wanted))
+		nap(TICK);
+	child_stop(&c->child);
+	if (old && work_mode(n, 0700) == -1)
+		rc = -1;
+	if (old)
+		rubbish(n, STATE);
+	if (n->o->verbose)
+		child_show(&c->child);
+	return go_on() == -1 ? -1 : rc;
 }
 
 /* Whether one of these words is in what a child has printed. */
@@ -1840,26 +1781,22 @@ puppet_explain(const struct node *n, struct child *c)
 
 /* Whether puppet, given that ssldir, keeps everything there. */
 static int
-files_move(const struct node *n, const struct place *dir)
+files_follow(const struct node *n, int dir)
 {
 	char file[FILES][PATH_SIZE];
 	struct setting s[FILES];
-	const char *rest;
-	int i;
 
 	files_table(s, file);
-	if (settings_ask(n->o, "agent", dir->path, s, FILES) == -1)
-		return -1;
-	for (i = 0; i < FILES; i++) {
-		rest = below(dir->path, file[i]);
-		if (rest == NULL || strncmp(n->file[i], rest, strlen(rest)) !=
-		    0)
-			return complainx("puppet's setting %s is %s whatever "
-			    "the ssldir is, so that puppet would write into "
-			    "the ssl in use: take it out of puppet.conf first",
-			    file_setting[i], file[i]);
-	}
-	return 0;
+	return settings_ask(n->o, "agent", n->place[dir].path, s, FILES) == -1
+	    ? -1 : files_below(n->place[dir].path, file);
+}
+
+/* The directory of a file, which has one. */
+static void
+dir_of(char dir[PATH_SIZE], const char *file)
+{
+	(void)format(dir, PATH_SIZE, "%.*s", (int)(strrchr(file, '/') - file),
+	    file);
 }
 
 /*
@@ -1867,15 +1804,15 @@ files_move(const struct node *n, const struct place *dir)
  * ssl has it: puppet then talks to that MoM alone (from 6 on).
  */
 static int
-make_begin(const struct node *n, const struct place *dir)
+make_begin(const struct node *n)
 {
 	const struct place *const ssl = &n->place[SSL];
+	const struct place *const dir = &n->place[MAKE];
 	const char *const ca = n->file[CA];
 	char certs[PATH_SIZE];
 	int rc;
 
-	(void)format(certs, sizeof certs, "%.*s", (int)(strrchr(ca, '/') - ca),
-	    ca);
+	dir_of(certs, ca);
 	if (n->o->dry) {
 		say("mkdir -p %s/%s", word(dir->path), certs);
 		say("cp -p %s/%s %s/%s", word(ssl->path), ca, word(dir->path),
@@ -1883,9 +1820,10 @@ make_begin(const struct node *n, const struct place *dir)
 		return 0;
 	}
 	if (dir_like(dir->at, dir->name, ssl->at, ssl->name) == -1 ||
-	    dir_like(dir->at, in(dir, certs), ssl->at, in(ssl, certs)) == -1)
+	    dir_like(dir->at, in(n, MAKE, certs), ssl->at,
+	    in(n, SSL, certs)) == -1)
 		return -1;
-	rc = file_copy(ssl->at, in(ssl, ca), dir->at, in(dir, ca));
+	rc = file_copy(ssl->at, in(n, SSL, ca), dir->at, in(n, MAKE, ca));
 	if (rc == 0)
 		note("%s has no %s: puppet trusts the MoM that answers, so "
 		    "compare the fingerprint, and sign with -f", ssl->path,
@@ -1898,12 +1836,11 @@ make_begin(const struct node *n, const struct place *dir)
  * signed it the certificate.  Returns as load does.
  */
 static int
-paper_load(const struct node *n, const struct place *dir, struct pem *paper)
+paper_load(const struct node *n, int dir, struct pem *paper)
 {
-	int rc;
+	const int rc = load(n, dir, CERT, paper);
 
-	rc = load(n, dir, CERT, PEM_CERTIFICATE, paper);
-	return rc == 0 ? load(n, dir, REQUEST, PEM_REQUEST, paper) : rc;
+	return rc == 0 ? load(n, dir, REQUEST, paper) : rc;
 }
 
 /*
@@ -1912,39 +1849,39 @@ paper_load(const struct node *n, const struct place *dir, struct pem *paper)
  * Below 6 an agent takes any request of its name for its own.
  */
 static int
-make_judge(const struct node *n, const struct place *dir,
-    const struct pem *paper)
+make_judge(const struct node *n, const struct pem *paper)
 {
+	const char *const dir = n->place[MAKE].path;
 	struct pem key;
 	int rc;
 
-	rc = load(n, dir, KEY, PEM_KEY, &key);
+	rc = load(n, MAKE, KEY, &key);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("puppet has made no key in "
-		    "%s", dir->path);
-	rc = key_same(n, dir, &n->place[SSL]);
+		    "%s", dir);
+	rc = key_same(n, MAKE, SSL);
 	if (rc != 0)
 		return rc == -1 ? -1 : complainx("puppet has made no new key: "
-		    "the one in %s is the key in use", dir->path);
+		    "the one in %s is the key in use", dir);
 	if (pem_pair(&key, paper) == 0)
 		return complainx("the %s in %s is not of the key there: the "
 		    "MoM had another one of this name; find out whose, run "
 		    "'cmregen mom clean %s' there, then this again",
 		    paper->serial[0] == '\0' ? "request" : "certificate",
-		    dir->path, n->told.certname);
+		    dir, n->told.certname);
 	return names_check(n, paper);
 }
 
 /* The user to whom ssl belongs; puppet makes files as root, too. */
 static int
-seal(const struct node *n, const struct place *p)
+seal(const struct node *n, int which)
 {
 	const struct place *const ssl = &n->place[SSL];
 	struct stat st;
 
 	if (fstatat(ssl->at, ssl->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return complain("look at %s", ssl->path);
-	return tree_seal(p->at, p->name, st.st_uid);
+	return tree_seal(n->place[which].at, n->place[which].name, st.st_uid);
 }
 
 static void
@@ -2002,7 +1939,7 @@ hand_off(const struct node *n, const struct pem *paper)
 	note("until then it serves with the certificate that 'mom clean' "
 	    "revokes: agents that fetch the CRL refuse it, so finish soon%s%s"
 	    "%s", signed_already ? "" : "; if 'mom clean' is run after ",
-	    signed_already ? "" : time_of(n, in(&n->place[NEXT],
+	    signed_already ? "" : time_of(n, in(n, NEXT,
 	    n->file[KEY])), signed_already ? "" : ", begin again: 'node "
 	    "restore', 'node prepare'");
 }
@@ -2012,37 +1949,37 @@ hand_off(const struct node *n, const struct pem *paper)
  * a request of which nothing was said.
  */
 static int
-stage_next(struct node *n, const struct place *make, struct pem *paper)
+stage_next(struct node *n, struct pem *paper)
 {
-	struct child c;
+	struct call c;
 	int rc, made;
 
 	made = 0;
-	if (make_begin(n, make) == -1)
+	if (make_begin(n) == -1)
 		return -1;
 	busy("having puppet make key and request");
-	rc = puppet_on(n, "submit_request", make, request_ready, &c);
+	rc = puppet_on(n, MAKE, REQUEST, &c);
 	if (n->o->dry)
 		(void)format(paper->fingerprint, sizeof paper->fingerprint,
 		    "FINGERPRINT");
 	else if (rc == 0) {
-		rc = paper_load(n, make, paper);
+		rc = paper_load(n, MAKE, paper);
 		if (rc == 0)
-			(void)puppet_explain(n, &c);
+			(void)puppet_explain(n, &c.child);
 		made = rc == 1;
-		rc = made ? make_judge(n, make, paper) : -1;
+		rc = made ? make_judge(n, paper) : -1;
 	}
-	child_close(&c);
+	child_close(&c.child);
 	if (!made && !n->o->dry && !interrupted())
 		return -1;
 	if (rc == 0 && !n->o->dry)
-		rc = seal(n, make);
-	return rc == -1 || place_move(n, make, &n->place[NEXT]) == -1 ||
+		rc = seal(n, MAKE);
+	return rc == -1 || move(n, MAKE, NEXT) == -1 ||
 	    journal_add(n, "staged", "") == -1;
 }
 
 static int
-stage_check(struct node *n, struct place *make)
+stage_check(struct node *n)
 {
 	char keys[PATH_SIZE];
 	struct pem key;
@@ -2055,31 +1992,28 @@ stage_check(struct node *n, struct place *make)
 		return rc == -1 ? -1 : complainx("there is no %s%s",
 		    n->place[SSL].path, there(n, BACKUP) == 1 ? ": run "
 		    "'cmregen node restore' first" : ": let Puppet make it");
-	(void)format(keys, sizeof keys, "%.*s", (int)(strrchr(n->file[KEY],
-	    '/') - n->file[KEY]), n->file[KEY]);
-	fd = file_open(n->place[SSL].at, in(&n->place[SSL], keys));
+	dir_of(keys, n->file[KEY]);
+	fd = file_open(n->place[SSL].at, in(n, SSL, keys));
 	if (fd == -1)
 		return complain("open %s in %s", keys, n->place[SSL].path);
 	(void)close(fd);		/* only read */
-	if (load(n, &n->place[SSL], KEY, PEM_KEY, &key) == 0)
+	if (load(n, SSL, KEY, &key) == 0)
 		note("%s has no key: `node restore' will not be able to use "
 		    "this backup", n->place[SSL].path);
-	if (place_free(n, "make", make) == -1)
+	if (place_free(n, MAKE, "make") == -1)
 		return -1;
-	return files_move(n, make) == -1 || names_plan(n) == -1 ? -1 : 0;
+	return files_follow(n, MAKE) == -1 || names_plan(n) == -1 ? -1 : 0;
 }
 
 /* prepare in idle: everything that was made goes, where it fails. */
 static int
 stage(struct node *n)
 {
-	struct place make;
 	struct pem paper;
 	int made, rc;
 
 	memset(&paper, 0, sizeof paper);
-	memset(&make, 0, sizeof make);
-	if (stage_check(n, &make) == -1 || rubbish_remove(n) == -1)
+	if (stage_check(n) == -1 || rubbish_remove(n) == -1)
 		return NOT_DONE;
 	made = n->o->dry ? backup_make(n) : 0;
 	if (made == -1)
@@ -2090,7 +2024,7 @@ stage(struct node *n)
 		made = -1;
 	else if (!n->o->dry)
 		made = backup_make(n);
-	rc = made == -1 ? -1 : stage_next(n, &make, &paper);
+	rc = made == -1 ? -1 : stage_next(n, &paper);
 	if (rc == 0) {
 		(void)rubbish_remove(n);	/* it has complained */
 		hand_off(n, &paper);
@@ -2114,15 +2048,14 @@ stage(struct node *n)
 static int
 stage_again(struct node *n)
 {
-	const struct place *const next = &n->place[NEXT];
 	struct pem paper;
 	int rc;
 
-	rc = paper_load(n, next, &paper);
+	rc = paper_load(n, NEXT, &paper);
 	if (rc == 0)
 		(void)complainx("the request in %s is gone: if it was signed, "
 		    "'cmregen node finish' goes on; else 'cmregen node "
-		    "restore', then this again", next->path);
+		    "restore', then this again", n->place[NEXT].path);
 	if (rc != 1)
 		return NOT_DONE;
 	if (there(n, BACKUP) == 0 && (journal_add(n, "backup",
@@ -2140,18 +2073,15 @@ stage_again(struct node *n)
 static int
 stop(struct node *n)
 {
-	const int set = n->o->root != NULL ? 0 : journal_set(n);
+	const int others = journal_set(n) & OTHERS;
 
 	if (n->o->root != NULL)
 		return 0;
-	busy("stopping %s", service_names(PUPPET | (set & OTHERS)));
-	if (services(n, PUPPET, "ensure=stopped") != 0 || runs_wait(n) == -1)
+	busy("stopping %s", service_names(PUPPET | others));
+	if (services(n, PUPPET, "ensure=stopped") != 0 || runs_wait(n) == -1 ||
+	    go_on() == -1)
 		return -1;
-	if (interrupted())
-		return complainx("interrupted");
-	if ((set & OTHERS) == 0)
-		return 0;
-	return services(n, set & OTHERS, "ensure=stopped") == 0 ? 0 : -1;
+	return services(n, others, "ensure=stopped") == 0 ? 0 : -1;
 }
 
 /* Where there is no other way out, -a goes past what does not stop. */
@@ -2171,7 +2101,7 @@ stop_or_accept(struct node *n)
  * holds a key that nobody has used.
  */
 static int
-swap(const struct node *n)
+swap(struct node *n)
 {
 	int ssl, old;
 
@@ -2188,42 +2118,37 @@ swap(const struct node *n)
 static int
 catalog_remove(const struct node *n)
 {
-	char path[PATH_SIZE], name[NAME_SIZE];
+	const char *const data = n->told.client_datadir;
+	char name[NAME_SIZE], path[PATH_SIZE];
 	int at, fd, rc;
 
 	if (n->o->root != NULL)
 		return 0;
-	if (format(path, sizeof path, "%s/catalog/%s.json",
-	    n->told.client_datadir, n->told.certname) == -1)
-		return complainx("%s: too long", n->told.client_datadir);
+	(void)format(name, sizeof name, "%s.json", n->told.certname);
+	if (format(path, sizeof path, "%s/catalog/%s", data, name) == -1)
+		return complainx("%s: too long", data);
 	if (n->o->dry) {
 		say("rm -f %s", word(path));
 		return 0;
 	}
-	at = path_dir(n->told.client_datadir);
-	if (at == -1)
-		return errno == ENOENT ? 0 : complain("open %s",
-		    n->told.client_datadir);
-	rc = name_exists(at, "catalog");
-	if (rc == 1) {
-		fd = path_open_below(at, path + strlen(n->told.client_datadir),
-		    name);
-		rc = fd == -1 ? -1 : name_remove(fd, name);
-		if (fd != -1)
-			(void)close(fd);	/* a directory */
-	}
-	(void)close(at);		/* only read */
+	at = path_dir(data);
+	fd = at == -1 ? -1 : dir_open(at, "catalog");
+	if (fd != -1)
+		rc = name_remove(fd, name);
+	else
+		rc = errno == ENOENT ? 0 : complain("open the directory of %s",
+		    path);
+	if (fd != -1)
+		(void)close(fd);		/* a directory */
+	if (at != -1)
+		(void)close(at);		/* only read */
 	return rc;
 }
 
-/* Step 6.  Returns 0, or -1 where a service does not run, unless accepted. */
+/* Whether these may stay down: 0 where there are none, or with -a; or -1. */
 static int
-serve(struct node *n)
+accepted(const struct node *n, int bad)
 {
-	const int set = n->o->root != NULL ? 0 : journal_set(n) & ~PUPPET;
-	int bad;
-
-	bad = set == 0 ? 0 : services_serve(n, set);
 	if (bad == 0)
 		return 0;
 	(void)complainx("not running with %s: %s", n->place[SSL].path,
@@ -2234,17 +2159,21 @@ serve(struct node *n)
 	return 0;
 }
 
+/* Step 6. */
+static int
+serve(struct node *n)
+{
+	return accepted(n, services_serve(n, journal_set(n) & ~PUPPET));
+}
+
 static int
 exchange(struct node *n)
 {
-	int next;
+	const int next = there(n, NEXT);
 
-	next = there(n, NEXT);
 	if (next == -1 || (next == 1 && swap(n) == -1) ||
-	    catalog_remove(n) == -1)
+	    catalog_remove(n) == -1 || go_on() == -1)
 		return -1;
-	if (interrupted())
-		return complainx("interrupted");
 	return serve(n);
 }
 
@@ -2260,23 +2189,7 @@ exchange_begin(struct node *n, const char *line)
 		if (services_ask(n, SERVERS, &set) == -1)
 			return -1;
 	}
-	if (interrupted())
-		return complainx("interrupted");
-	return journal_add(n, line, service_names(set));
-}
-
-/* Starts puppet, if it ran.  Returns 0, or -1 unless that is accepted. */
-static int
-puppet_start(struct node *n)
-{
-	const int set = n->o->root != NULL ? 0 : journal_set(n) & PUPPET;
-
-	if (set == 0 || services_start(n, set) == 0)
-		return 0;
-	if (!n->o->accept)
-		return -1;
-	note("-a was given: going on without the service puppet");
-	return 0;
+	return go_on() == -1 ? -1 : journal_add(n, line, service_names(set));
 }
 
 /*
@@ -2382,22 +2295,20 @@ exchange_undo(struct node *n)
 static int
 fetched(const struct node *n, struct pem *cert)
 {
-	const struct place *const next = &n->place[NEXT];
 	struct pem key, now;
 	int rc;
 
-	rc = load(n, next, CERT, PEM_CERTIFICATE, cert);
+	rc = load(n, NEXT, CERT, cert);
 	if (rc != 1)
 		return rc;
-	if (load(n, next, KEY, PEM_KEY, &key) == 1 &&
-	    pem_pair(&key, cert) != 0 &&
-	    (load(n, &n->place[SSL], CERT, PEM_CERTIFICATE, &now) != 1 ||
+	if (load(n, NEXT, KEY, &key) == 1 && pem_pair(&key, cert) != 0 &&
+	    (load(n, SSL, CERT, &now) != 1 ||
 	    strcmp(now.fingerprint, cert->fingerprint) != 0))
 		return 1;
 	return complainx("the certificate that the MoM has of %s is not of "
 	    "the key in %s: run 'cmregen node restore' here, 'cmregen mom "
-	    "clean %s' there, then begin again", n->told.certname, next->path,
-	    n->told.certname);
+	    "clean %s' there, then begin again", n->told.certname,
+	    n->place[NEXT].path, n->told.certname);
 }
 
 /* There is no certificate in time. */
@@ -2435,23 +2346,21 @@ fetch_failed(const struct node *n, struct child *c, const struct pem *request)
 static int
 fetch(struct node *n)
 {
-	const struct place *const next = &n->place[NEXT];
 	struct pem request, cert;
-	struct child c;
+	struct call c;
 	long since;
 	int rc;
 
-	if (load(n, next, REQUEST, PEM_REQUEST, &request) == -1)
+	if (load(n, NEXT, REQUEST, &request) == -1)
 		return -1;
-	c.out = -1;
+	c.child.out = -1;
 	rc = fetched(n, &cert);
 	/* below 6 an agent fetches a CRL only from a MoM that it verifies */
-	if (rc == 1 && n->major < SSL_COMMAND && file_size(n, next, CRL) < 1)
+	if (rc == 1 && n->major < SSL_COMMAND && file_size(n, NEXT, CRL) < 1)
 		rc = 0;
 	busy("fetching the certificate");
 	for (since = seconds(); rc == 0; nap(RETRY)) {
-		if (puppet_on(n, "download_cert", next, certificate_ready, &c)
-		    == -1)
+		if (puppet_on(n, NEXT, CERT, &c) == -1)
 			rc = -1;
 		else if (n->o->dry)
 			return 0;
@@ -2459,12 +2368,12 @@ fetch(struct node *n)
 			rc = fetched(n, &cert);
 		if (rc != 0 || seconds() - since >= wait_of(n))
 			break;
-		child_close(&c);
+		child_close(&c.child);
 		busy("waiting for the certificate: sign the request");
 	}
 	if (rc == 0)
-		rc = fetch_failed(n, &c, &request);
-	child_close(&c);
+		rc = fetch_failed(n, &c.child, &request);
+	child_close(&c.child);
 	if (rc == 1 && request.fingerprint[0] != '\0' && !request.odd &&
 	    lines_differ(request.names, cert.names, line_show) +
 	    lines_differ(request.extensions, cert.extensions, line_show) > 0)
@@ -2481,29 +2390,28 @@ fetch(struct node *n)
 static int
 next_complete(const struct node *n)
 {
-	const struct place *const ssl = &n->place[SSL];
-	const struct place *const next = &n->place[NEXT];
+	const int ssl = n->place[SSL].at, next = n->place[NEXT].at;
 	const char *file;
 	int i;
 
 	for (i = KEY; i <= CRL; i++) {
 		file = n->file[i];
-		if (file_size(n, ssl, i) < 1)
+		if (file_size(n, SSL, i) < 1)
 			continue;
 		if (i == CRL && n->major >= SSL_COMMAND &&
-		    file_size(n, next, i) == -1 && file_copy(ssl->at,
-		    in(ssl, file), next->at, in(next, file)) == -1)
+		    file_size(n, NEXT, i) == -1 && file_copy(ssl,
+		    in(n, SSL, file), next, in(n, NEXT, file)) == -1)
 			return -1;
-		if (file_size(n, next, i) < 1)
+		if (file_size(n, NEXT, i) < 1)
 			return complainx("puppet has left no %s in %s: does "
 			    "the MoM's certificate verify with %s there?  Put "
 			    "its CA certificate there, then run this again",
-			    file, next->path, n->file[CA]);
-		if (owner_like(next->at, in(next, file), ssl->at,
-		    in(ssl, file)) == -1)
+			    file, n->place[NEXT].path, n->file[CA]);
+		if (owner_like(next, in(n, NEXT, file), ssl,
+		    in(n, SSL, file)) == -1)
 			return -1;
 	}
-	return seal(n, next);
+	return seal(n, NEXT);
 }
 
 enum run { RAN, AGAIN, FAILED };
@@ -2525,6 +2433,12 @@ agent_run(struct node *n)
 	struct child c;
 	int status, rc;
 
+	if (n->o->dry) {
+		child_say(argv);
+		say("# 0 and 2 mean success, 4 and 6 a resource that failed");
+		return RAN;
+	}
+	busy("running Puppet");
 	rc = child_start(&c, argv);
 	while (rc == 0 && !child_ended(&c) && !interrupted()) {
 		child_follow(&c);
@@ -2536,6 +2450,7 @@ agent_run(struct node *n)
 	rc = status == 1 && child_said(&c, busy_words) ? AGAIN : FAILED;
 	if (status == 0 || status == 2 || status == 4 || status == 6)
 		rc = RAN;
+	child_close(&c);
 	if (interrupted())
 		(void)complainx("the Puppet run was interrupted");
 	else if (rc == RAN && status >= 4)
@@ -2544,7 +2459,6 @@ agent_run(struct node *n)
 	else if (rc == FAILED)
 		(void)complainx("the Puppet run failed (status %d, see above)",
 		    status);
-	child_close(&c);
 	return (enum run)rc;
 }
 
@@ -2560,7 +2474,6 @@ agent_loop(struct node *n)
 	for (since = seconds(); ; nap(RETRY)) {
 		if (runs_wait(n) == -1)
 			return FAILED;
-		busy("running Puppet");
 		result = agent_run(n);
 		if (result == AGAIN && seconds() - since >= wait_of(n)) {
 			(void)complainx("another Puppet run did not end in "
@@ -2580,27 +2493,23 @@ static int
 services_prove(struct node *n, int set)
 {
 	long since;
-	int now, bad, i;
+	int now, bad;
 
-	now = 0;
 	busy("seeing to it that all services run");
 	if (services_ask(n, ALL, &now) == -1)
 		return ALL;
 	set |= now;
-	for (bad = i = 0; i < SERVICES; i++)
-		if ((set & 1 << i) != 0 && !n->service[i].running)
-			bad |= 1 << i;
-	if (bad == 0 && !n->o->dry)
+	if (!n->o->dry)
+		set &= ~n->running;
+	if (set == 0)
 		return 0;
-	(void)services_start(n, n->o->dry ? set : bad);
+	(void)services_start(n, set);
 	if (n->o->dry)
 		return 0;
 	for (since = seconds(); seconds() - since < MOMENT; )
 		nap(TICK);
 	(void)services(n, set, NULL);
-	for (bad = i = 0; i < SERVICES; i++)
-		if ((set & 1 << i) != 0 && !n->service[i].running)
-			bad |= 1 << i;
+	bad = set & ~n->running;
 	if (bad != 0)
 		(void)complainx("not running: %s", service_names(bad));
 	return bad;
@@ -2610,10 +2519,10 @@ services_prove(struct node *n, int set)
 static int
 pair_new(const struct node *n)
 {
-	if (pair_fits(n, &n->place[SSL]) != 1)
+	if (pair_fits(n, SSL) != 1)
 		return complainx("key and certificate in %s do not belong "
 		    "together", n->place[SSL].path);
-	if (key_same(n, &n->place[SSL], &n->place[OLD]) != 0)
+	if (key_same(n, SSL, OLD) != 0)
 		return complainx("%s still has the key that was to be "
 		    "replaced", n->place[SSL].path);
 	return 0;
@@ -2622,15 +2531,10 @@ pair_new(const struct node *n)
 static void
 finished(const struct node *n)
 {
-	int i, set;
-
-	for (set = i = 0; i < SERVICES; i++)
-		if (n->service[i].running)
-			set |= 1 << i;
 	say("%s has a new key and certificate: %s", n->told.certname,
-	    serial(n, &n->place[SSL]));
+	    serial(n, SSL));
 	say("before: %s; running now: %s", there(n, OLD) == 1 ?
-	    serial(n, &n->place[OLD]) : "not there", service_names(set));
+	    serial(n, OLD) : "not there", service_names(n->running));
 	say("the backup holds the old key; when nothing needs it any more: "
 	    "rm -rf %s", word(n->place[BACKUP].path));
 }
@@ -2639,24 +2543,15 @@ finished(const struct node *n)
 static int
 prove(struct node *n)
 {
-	const char *const agent[] = {
-		n->o->puppet, "agent", "--test", "--color=false", NULL
-	};
 	int ran, bad;
 
-	if (n->o->dry) {
-		child_say(agent);
-		say("# 0 and 2 mean success, 4 and 6 a resource that failed");
-		(void)services_prove(n, journal_set(n));
-		return conclude(n);
-	}
 	ran = agent_loop(n) == RAN;
 	if (interrupted())
 		return stands(n);
 	bad = services_prove(n, journal_set(n));
-	if (pair_new(n) == -1)
-		return stands(n);
-	if ((!ran || bad != 0) && !n->o->accept)
+	if (n->o->dry)
+		return conclude(n);
+	if (pair_new(n) == -1 || ((!ran || bad != 0) && !n->o->accept))
 		return stands(n);
 	if (!ran || bad != 0)
 		note("-a was given: done all the same");
@@ -2720,7 +2615,7 @@ restored(const struct node *n)
 	char host[PATH_SIZE], rest[4 * PATH_SIZE + NAME_SIZE];
 
 	if (!n->o->dry)
-		say("%s: %s", n->place[SSL].path, serial(n, &n->place[SSL]));
+		say("%s: %s", n->place[SSL].path, serial(n, SSL));
 	if (n->o->root != NULL) {
 		tell(n->o, "next: start that system; a certificate that was "
 		    "cleaned on the MoM stays revoked");
@@ -2742,7 +2637,7 @@ restore_end(struct node *n)
 {
 	int rc;
 
-	if (puppet_start(n) == -1)
+	if (accepted(n, services_start(n, journal_set(n) & PUPPET)) == -1)
 		return stands(n);
 	rc = conclude(n);
 	if (rc == DONE)
@@ -2810,31 +2705,30 @@ owner_check(const struct node *n)
  * 1; 0 where ssl is equal to it; or -1.
  */
 static int
-restore_check(struct node *n)
+restore_check(const struct node *n)
 {
-	const struct place *const b = &n->place[BACKUP];
-	const struct place *const ssl = &n->place[SSL];
+	const char *const backup = n->place[BACKUP].path;
 	char difference[DIFFERENCE_SIZE];
 	int rc;
 
 	rc = there(n, BACKUP);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("nothing is under way, and "
-		    "there is no backup %s: name it with -b", b->path);
-	rc = pair_fits(n, b);
+		    "there is no backup %s: name it with -b", backup);
+	rc = pair_fits(n, BACKUP);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("%s holds no key with its "
-		    "certificate: name the right backup with -b", b->path);
+		    "certificate: name the right backup with -b", backup);
 	if (owner_check(n) == -1)
 		return -1;
-	if (there(n, SSL) != 1)
-		return there(n, SSL) == -1 ? -1 : 1;
-	rc = tree_compare(ssl->at, ssl->name, b->at, b->name, ssl_lock_name,
-	    difference);
-	if (rc != 1 || key_same(n, ssl, b) == 1 || pair_fits(n, ssl) != 1)
+	rc = there(n, SSL);
+	if (rc != 1)
+		return rc == -1 ? -1 : 1;
+	rc = backup_differs(n, difference);
+	if (rc != 1 || key_same(n, SSL, BACKUP) == 1 || pair_fits(n, SSL) != 1)
 		return rc;
-	note("%s: %s; %s: %s", ssl->path, serial(n, ssl), b->path,
-	    serial(n, b));
+	note("%s: %s; %s: %s", n->place[SSL].path, serial(n, SSL), backup,
+	    serial(n, BACKUP));
 	if (n->o->accept)
 		return 1;
 	return complainx("ssl is not the backup's, whose certificate is most "
@@ -2845,23 +2739,9 @@ restore_check(struct node *n)
 static int
 restore_copy(struct node *n)
 {
-	const struct place *const b = &n->place[BACKUP];
-	struct place make;
-
-	if (place_free(n, "make", &make) == -1 ||
-	    (n->o->dry && copy_check(b) == -1))
-		return -1;
-	if (n->o->dry) {
-		if (n->place[NEXT].at == -1)
-			say("mkdir -m 700 %s", word(n->place[WORK].path));
-		say("cp -RPp %s %s", word(b->path), word(make.path));
-	} else {
-		busy("copying %s to %s", b->path, n->place[NEXT].path);
-		if (tree_copy(b->at, b->name, make.at, make.name,
-		    ssl_lock_name) == -1)
-			return -1;
-	}
-	return place_move(n, &make, &n->place[NEXT]);
+	busy("copying %s to %s", n->place[BACKUP].path, n->place[NEXT].path);
+	return place_free(n, MAKE, "make") == -1 ||
+	    copy(n, BACKUP, MAKE) == -1 ? -1 : move(n, MAKE, NEXT);
 }
 
 /* ssl is as the backup: what is enabled is started, and that is all. */
@@ -2925,7 +2805,7 @@ static int
 nothing(struct node *n)
 {
 	(void)complainx("nothing is under way; in use is %s: %s",
-	    n->place[SSL].path, serial(n, &n->place[SSL]));
+	    n->place[SSL].path, serial(n, SSL));
 	note("a regeneration begins with 'cmregen mom clean %s' on the MoM, "
 	    "then 'cmregen node prepare' here", n->told.certname);
 	return NOT_DONE;
@@ -3036,19 +2916,6 @@ node_restore(const struct options *o)
  * node status.
  */
 
-static void
-status_next(struct node *n, enum state state)
-{
-	struct pem paper;
-
-	if (state == FOREIGN)
-		(void)foreign(n);
-	else if (state != STAGED)
-		next_show(n);
-	else if (paper_load(n, &n->place[NEXT], &paper) == 1)
-		hand_off(n, &paper);
-}
-
 int
 node_status(const struct options *o)
 {
@@ -3070,21 +2937,27 @@ node_status(const struct options *o)
 	};
 	struct node *const n = &node;
 	enum state state;
+	struct pem paper;
 	int rc;
 
 	rc = NOT_DONE;
 	node_clear(n, o);
 	if (node_open(n, work_look) == 0 && state_look(n, &state) == 0) {
 		rc = state == IDLE ? DONE : PART_WAY;
-		say("%s: %s", n->told.certname, serial(n, &n->place[SSL]));
+		say("%s: %s", n->told.certname, serial(n, SSL));
 		if (rc == DONE || state == FOREIGN)
 			say("%s", what_of[state]);
 		else
 			say("since %s: %s", time_of(n, "journal"),
 			    what_of[state]);
 		say("backup: %s: %s", n->place[BACKUP].path, there(n, BACKUP)
-		    == 1 ? serial(n, &n->place[BACKUP]) : "is not there");
-		status_next(n, state);
+		    == 1 ? serial(n, BACKUP) : "is not there");
+		if (state == FOREIGN)
+			(void)foreign(n);
+		else if (state != STAGED)
+			next_show(n);
+		else if (paper_load(n, NEXT, &paper) == 1)
+			hand_off(n, &paper);
 	}
 	quiet();
 	node_close(n);

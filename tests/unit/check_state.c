@@ -123,6 +123,7 @@ END_TEST
 
 START_TEST(the_words_of_a_line_are_its_services)
 {
+	static const struct options o;
 	static struct node n;
 	static const struct {
 		const char *text;
@@ -143,6 +144,7 @@ START_TEST(the_words_of_a_line_are_its_services)
 	};
 	size_t i;
 
+	n.o = &o;
 	for (i = 0; i < sizeof sets / sizeof sets[0]; i++) {
 		(void)strcpy(n.journal.text, sets[i].text);
 		ck_assert_int_eq(journal_set(&n), sets[i].set);
