@@ -338,8 +338,9 @@ rubbish(const struct node *n, int which)
 static int
 discard(struct node *n, int which)
 {
-	const int rc = there(n, which);
+	int rc;
 
+	rc = there(n, which);
 	if (rc == 1 && n->o->dry)
 		rubbish(n, which);
 	if (rc != 1 || n->o->dry)
@@ -480,9 +481,10 @@ journal_back(struct node *n, size_t keep)
 static int
 journal_add(struct node *n, const char *first, const char *rest)
 {
-	char *const end = strchr(n->journal.text, '\0');
+	char *end;
 	char line[PATH_SIZE + NAME_SIZE];
 
+	end = strchr(n->journal.text, '\0');
 	if (format(line, sizeof line, "%s%s%s", first, rest[0] == '\0' ? "" :
 	    " ", rest) == -1 || format(end, sizeof n->journal.text -
 	    (size_t)(end - n->journal.text), "%s\n", line) == -1) {
@@ -566,10 +568,12 @@ places_show(const struct node *n)
 static void
 next_show(const struct node *n)
 {
-	const char *const last = line_last(n->journal.text);
-	const int finish = line_is(last, "staged") ||
-	    line_is(last, "finish") || line_is(last, "run");
+	const char *last;
+	int finish;
 
+	last = line_last(n->journal.text);
+	finish = line_is(last, "staged") ||
+	    line_is(last, "finish") || line_is(last, "run");
 	if (line_is(last, "done"))
 		tell(n->o, "any node command but status removes what is left");
 	else if (last[0] != '\0')
@@ -908,9 +912,10 @@ files_table(struct setting *s, char file[FILES][PATH_SIZE])
 static int
 files_below(const char *ssldir, char file[FILES][PATH_SIZE])
 {
-	const size_t len = strlen(ssldir);
+	size_t len;
 	int i;
 
+	len = strlen(ssldir);
 	for (i = 0; i < FILES; i++) {
 		if (strncmp(file[i], ssldir, len) != 0 || file[i][len] != '/')
 			return complainx("puppet's setting %s is %s although "
@@ -1018,8 +1023,9 @@ static int
 earlier_visit(struct node *n, const char *name)
 {
 	const char *const work = n->place[WORK].name;
-	const size_t len = strlen(work);
+	size_t len;
 
+	len = strlen(work);
 	if (strncmp(name, work, len) != 0 || name[len] != '-')
 		return 0;
 	return complainx("%s%s is of an earlier version of cmregen: finish "
@@ -1273,8 +1279,10 @@ rubbish_visit(struct node *n, const char *name)
 static int
 rubbish_remove(struct node *n)
 {
-	const int gone = there(n, GONE), backup = there(n, BACKUP);
+	int gone, backup;
 
+	gone = there(n, GONE);
+	backup = there(n, BACKUP);
 	if (gone == -1 || backup == -1 ||
 	    (gone == 1 && backup == 0 && move(n, GONE, BACKUP) == -1))
 		return -1;
@@ -1579,10 +1587,11 @@ names_check(const struct node *n, const struct pem *then)
 static int
 name_plan(char *names, const char *p, size_t len)
 {
-	char *const end = strchr(names, '\0');
+	char *end;
 	char one[NAME_SIZE];
 	unsigned char address[16];
 
+	end = strchr(names, '\0');
 	if (len >= sizeof one)
 		return -1;
 	memcpy(one, p, len);
@@ -1838,8 +1847,9 @@ make_begin(const struct node *n)
 static int
 paper_load(const struct node *n, int dir, struct pem *paper)
 {
-	const int rc = load(n, dir, CERT, paper);
+	int rc;
 
+	rc = load(n, dir, CERT, paper);
 	return rc == 0 ? load(n, dir, REQUEST, paper) : rc;
 }
 
@@ -2073,8 +2083,9 @@ stage_again(struct node *n)
 static int
 stop(struct node *n)
 {
-	const int others = journal_set(n) & OTHERS;
+	int others;
 
+	others = journal_set(n) & OTHERS;
 	if (n->o->root != NULL)
 		return 0;
 	busy("stopping %s", service_names(PUPPET | others));
@@ -2107,11 +2118,29 @@ swap(struct node *n)
 
 	ssl = there(n, SSL);
 	old = there(n, OLD);
-	if (ssl == -1 || old == -1)
-		return -1;
-	if (ssl == 1 && (old == 1 ? discard(n, SSL) : move(n, SSL, OLD)) == -1)
+	if (ssl == -1 || old == -1 || (ssl == 1 && (old == 1 ?
+	    discard(n, SSL) : move(n, SSL, OLD)) == -1))
 		return -1;
 	return move(n, NEXT, SSL);
+}
+
+/* Its way back.  Where next is there, too, ssl is Puppet's. */
+static int
+swap_back(struct node *n)
+{
+	int ssl, next, old;
+
+	ssl = there(n, SSL);
+	next = there(n, NEXT);
+	old = there(n, OLD);
+	if (ssl == -1 || next == -1 || old == -1)
+		return -1;
+	if (old == 0)
+		return 0;
+	if (ssl == 1 && (next == 1 ? discard(n, SSL) : move(n, SSL, NEXT)) ==
+	    -1)
+		return -1;
+	return move(n, OLD, SSL);
 }
 
 /* Step 5: the cached catalog; that there is none is fine. */
@@ -2169,8 +2198,9 @@ serve(struct node *n)
 static int
 exchange(struct node *n)
 {
-	const int next = there(n, NEXT);
+	int next;
 
+	next = there(n, NEXT);
 	if (next == -1 || (next == 1 && swap(n) == -1) ||
 	    catalog_remove(n) == -1 || go_on() == -1)
 		return -1;
@@ -2274,16 +2304,10 @@ stop_undo(struct node *n)
 static int
 exchange_undo(struct node *n)
 {
-	int next, old, ssl;
-
 	hold();
-	next = there(n, NEXT);
-	old = there(n, OLD);
-	ssl = there(n, SSL);
-	if (next == -1 || old == -1 || ssl == -1 || next + old == 0)
-		return stands(n);
-	if (old == 1 && ((ssl == 1 && (next == 1 ? discard(n, SSL) :
-	    move(n, SSL, NEXT)) == -1) || move(n, OLD, SSL) == -1))
+	/* one of ssl and next is what was made, or it is lost */
+	if (there(n, SSL) + there(n, NEXT) < 1 || swap_back(n) == -1 ||
+	    there(n, NEXT) != 1)
 		return stands(n);
 	return undone(n, services_serve(n, journal_set(n) & ~PUPPET));
 }
@@ -2652,18 +2676,16 @@ restore_end(struct node *n)
 static int
 go_back(struct node *n)
 {
-	const int begun = line_find(n->journal.text, "finish") != NULL;
-	int old;
+	int begun;
 
+	begun = line_find(n->journal.text, "finish") != NULL;
 	if (!line_is(line_last(n->journal.text), "back") &&
 	    journal_add(n, "back", "") == -1)
 		return begun || line_is(line_last(n->journal.text), "back") ?
 		    stands(n) : NOT_DONE;
 	if (begun && stop_or_accept(n) == -1)
 		return stands(n);
-	old = there(n, OLD);
-	if (old == -1 || discard(n, NEXT) == -1 || (old == 1 &&
-	    (discard(n, SSL) == -1 || move(n, OLD, SSL) == -1)))
+	if (swap_back(n) == -1 || discard(n, NEXT) == -1)
 		return stands(n);
 	if (begun && (catalog_remove(n) == -1 || serve(n) == -1))
 		return stands(n);
@@ -2687,16 +2709,16 @@ owner_check(const struct node *n)
 {
 	const struct place *const b = &n->place[BACKUP];
 	const struct place *const ssl = &n->place[SSL];
-	struct stat copy, st;
+	struct stat is, be;
 
-	if (fstatat(b->at, b->name, &copy, AT_SYMLINK_NOFOLLOW) == -1)
+	if (fstatat(b->at, b->name, &is, AT_SYMLINK_NOFOLLOW) == -1)
 		return complain("look at %s", b->path);
-	if (fstatat(ssl->at, ssl->name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
-	    (st.st_uid == copy.st_uid && st.st_gid == copy.st_gid))
+	if (fstatat(ssl->at, ssl->name, &be, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    (be.st_uid == is.st_uid && be.st_gid == is.st_gid))
 		return 0;
 	return complainx("the backup %s does not have the owner of %s, who "
 	    "could then not read the key: type chown -Rh %d:%d %s, then run "
-	    "this again", b->path, ssl->path, (int)st.st_uid, (int)st.st_gid,
+	    "this again", b->path, ssl->path, (int)be.st_uid, (int)be.st_gid,
 	    word(b->path));
 }
 
@@ -2763,8 +2785,9 @@ restore_none(struct node *n)
 static int
 restore_undo(struct node *n)
 {
-	const char *const last = line_last(n->journal.text);
+	const char *last;
 
+	last = line_last(n->journal.text);
 	hold();
 	if (last[0] != '\0' && services_start(n, journal_set(n)) != 0)
 		return stands(n);
@@ -2815,8 +2838,9 @@ nothing(struct node *n)
 static int
 other_first(struct node *n)
 {
-	const char *const last = line_last(n->journal.text);
+	const char *last;
 
+	last = line_last(n->journal.text);
 	if (line_is(last, "finish") || line_is(last, "run"))
 		(void)complainx("a 'cmregen node finish' has begun: run that "
 		    "again, or go back with 'cmregen node restore'");
@@ -2916,25 +2940,26 @@ node_restore(const struct options *o)
  * node status.
  */
 
+static const char *const what_of[STATES] = {
+	"nothing is under way",
+	"prepare is done; finish, when the request is signed, remains",
+	"finish: the old certificate is in place, services may be "
+	    "stopped",
+	"finish: the new certificate is in place, not all services "
+	    "may have it",
+	"finish: the new certificate is in place; the Puppet run, and "
+	    "that all services run, remain",
+	"restore: the backup is copied, services may be stopped",
+	"restore: the backup is in place, not all services may have "
+	    "it",
+	"restore: takes back what prepare and finish did",
+	"all is done but for the removal of what is left",
+	"the work directory is not as cmregen leaves it"
+};
+
 int
 node_status(const struct options *o)
 {
-	static const char *const what_of[STATES] = {
-		"nothing is under way",
-		"prepare is done; finish, when the request is signed, remains",
-		"finish: the old certificate is in place, services may be "
-		    "stopped",
-		"finish: the new certificate is in place, not all services "
-		    "may have it",
-		"finish: the new certificate is in place; the Puppet run, and "
-		    "that all services run, remain",
-		"restore: the backup is copied, services may be stopped",
-		"restore: the backup is in place, not all services may have "
-		    "it",
-		"restore: takes back what prepare and finish did",
-		"all is done but for the removal of what is left",
-		"the work directory is not as cmregen leaves it"
-	};
 	struct node *const n = &node;
 	enum state state;
 	struct pem paper;

@@ -45,6 +45,7 @@ journal_holds(const char *lines)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct options o;
 	static struct node n;
 	static char dir[64], name[128];
 	pid_t pid;
@@ -68,6 +69,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	at = open(dir, O_RDONLY | O_DIRECTORY);
 	if (at == -1)
 		abort();
+	n.o = &o;
 	if (lock_ask(at, "lock", n.journal.text, sizeof n.journal.text) == 0) {
 		journal_holds(n.journal.text);
 		HOLDS(journal_set(&n) >> SERVICES == 0);
