@@ -852,7 +852,7 @@ s_extensions()
 	fi
 	cm node 0 node finish
 	judge_new
-	for oid in 1.13 3.13; do
+	for oid in 1.1.13 1.3.13; do
 		check "the extension .$oid is not in the certificate" \
 		    extension $oid
 	done
