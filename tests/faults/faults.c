@@ -110,6 +110,7 @@ static struct state before, end;
 static long passed, failed;
 static int verbose;
 static const char *hasty;	/* enough has been seen where this fell */
+static char label[512];		/* what is wrong for a whole run */
 static void (*heal)(void);	/* ends what was wrong for a whole run */
 static enum then then;
 
@@ -321,6 +322,15 @@ excuse(struct state *s, const struct trace *t, const char *text)
 	}
 }
 
+/* An agent that ended with 0 and did nothing: there is no catalog of it. */
+static int
+said_it_ran(void)
+{
+	return strstr(label, "puppet agent --test") != NULL &&
+	    (strncmp(label, "mute 0 ", 7) == 0 ||
+	    strncmp(label, "say garbage ", 12) == 0);
+}
+
 /* Whether it ended as an undisturbed run does. */
 static int
 is_end(const struct command *c, const struct state *s, const char *text)
@@ -343,7 +353,8 @@ is_end(const struct command *c, const struct state *s, const char *text)
 	    NULL || !named(text)))
 		rc |= differs("services", s->view.services,
 		    end.view.services);
-	rc |= differs("catalogs", s->catalogs, end.catalogs);
+	if (!said_it_ran())
+		rc |= differs("catalogs", s->catalogs, end.catalogs);
 	if (c->shape && (s->view.key[NEXT][0] == '\0' ||
 	    strcmp(s->view.key[NEXT], before.view.key[SSL]) == 0))
 		rc |= bad("the key is still the old one; ");
@@ -845,7 +856,6 @@ struct group {
 static char *lines[64];		/* the calls of the stand-in */
 static int nth[64], nlines;
 static long used;		/* bytes, for SPACE; names, for INODES */
-static char label[512];
 
 /* The log of the undisturbed run tells which children there are. */
 static void
