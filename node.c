@@ -1724,8 +1724,10 @@ puppet_on(struct node *n, int dir, int wanted, struct call *c)
 		return 0;
 	}
 	if (old && (dir_make(n->place[STATE].at, n->place[STATE].name) == -1 ||
-	    work_mode(n, 0711) == -1))
+	    work_mode(n, 0711) == -1)) {
+		rubbish(n, STATE);
 		return -1;
+	}
 	rc = child_start(&c->child, c->argv);
 	while (rc == 0 && !child_ended(&c->child) && !interrupted() &&
 	    !ready(n, dir, wanted))

@@ -284,6 +284,17 @@ empty_work(struct state *s, const struct trace *t)
 		free(full);
 }
 
+/* Where puppet was let in and fchmod failed, it said so, and stays open. */
+static void
+open_work(char *tree)
+{
+	char *p;
+
+	p = strstr(tree, "040711 0:0 /ssl.cmregen\n");
+	if (p != NULL)
+		(void)memcpy(p, "040700", 6);
+}
+
 /*
  * Where the call that failed is one that removes something of no use, that
  * may stay, if it is named; and where every call fails, nothing can be
@@ -302,6 +313,11 @@ excuse(struct state *s, const struct trace *t, const char *text)
 
 	on = t->act == TRACE_ERRNO_ON;
 	empty_work(s, t);
+	if (t->applied && strcmp(trace_name(t->number), "fchmod") == 0 &&
+	    strstr(text, "set the mode of") != NULL) {
+		open_work(s->full);
+		open_work(s->shape);
+	}
 	if (!t->applied || (!on && strncmp(trace_name(t->number), "unlink", 6)
 	    != 0 && strcmp(trace_name(t->number), "rmdir") != 0 &&
 	    strstr(text, "rm -rf ") == NULL))

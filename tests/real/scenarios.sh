@@ -422,9 +422,9 @@ s_foreign_request()
 	refuse "the foreign request was signed" signed
 	same "request on the CA" "$(on mom openssl req -noout -pubkey \
 	    -in "$cadir/requests/$node.pem")" "$foreign"
-	# The way out.
+	# The way out, as prepare told it.
 	cm mom 0 mom clean "$node"
-	follow 0
+	cm node 0 node prepare
 	follow 0
 	follow 0
 	judge_new
