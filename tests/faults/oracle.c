@@ -464,7 +464,10 @@ judge_unchanged(const struct order *o, const struct view *b,
 		    difference(b->catalogs, v->catalogs));
 }
 
-/* What old or the name beside the backup holds becomes the backup. */
+/*
+ * What old or the name beside the backup holds becomes the backup, which
+ * prepare makes anew where it is out of date.
+ */
 static void
 judge_backup(const struct order *o, const struct view *b,
     const struct view *v)
@@ -475,6 +478,7 @@ judge_backup(const struct order *o, const struct view *b,
 	if (o->command != FINISH && was == BAK && !view_has(b, BAK))
 		was = BAK_GONE;
 	if (was != BAK && view_has(b, was) && v->where != DONE &&
+	    !(o->command == PREPARE && view_same(v, BAK, v, SSL)) &&
 	    strcmp(v->tree[BAK], b->tree[was]) != 0)
 		fall("the backup: %s", difference(b->tree[was],
 		    v->tree[BAK]));
