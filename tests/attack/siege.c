@@ -418,8 +418,9 @@ planted_one(const char *name, const struct stat *st, int type, struct FTW *at)
 /*
  * In the work directory nothing can be reached from 6 on; below, where it
  * stands open while puppet works, nothing that he has put there is called
- * next.  By a descriptor that he holds he can write into it all the same, and
- * what an undone finish calls next again was ssl in between.
+ * next.  By a descriptor that he holds he can write into it all the same.
+ * finish has puppet work in next itself, and an undone finish calls next what
+ * was ssl: what he put there stays, and is refused before an exchange.
  */
 static void
 judge_work(const struct row *r, const struct order *o, int *fell)
@@ -434,8 +435,7 @@ judge_work(const struct row *r, const struct order *o, int *fell)
 	found = 0;
 	if (access(next, F_OK) == 0)
 		(void)nftw(next, planted_one, 16, FTW_PHYS);
-	fell[PLANTED] |= found && !o->held && !(strcmp(r->name, "finish") ==
-	    0 && strcmp(trees[o->a], "ssl") == 0);
+	fell[PLANTED] |= found && !o->held && strcmp(r->name, "finish") != 0;
 }
 
 /* Returns the exit status, or -1. */
