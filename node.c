@@ -2589,7 +2589,7 @@ prove(struct node *n)
 static int
 finish_exchange(struct node *n)
 {
-	if (exchange(n) == -1)
+	if (exchange(n) == -1 || go_on() == -1)
 		return exchange_undo(n);
 	if (journal_add(n, "run", "") == -1)
 		return line_is(line_last(n->journal.text), "run") ? stands(n) :

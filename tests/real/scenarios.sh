@@ -549,7 +549,7 @@ small_fs()
 
 s_disk_full()
 {
-	check "no small file system" small_fs /mnt/small 24
+	check "no small file system" small_fs /mnt/small 8
 	cm mom 0 mom clean "$node"
 	cm node 1 node prepare -b /mnt/small/bak
 	same "left on the full file system" "$(on node ls -A /mnt/small)" fill
@@ -559,7 +559,7 @@ s_disk_full()
 	# And the file system of the ssl directory itself: full for prepare, then
 	# for finish, which may do without a block.
 	on node sh -c "cp -a $puppetlabs/puppet $puppetlabs/puppet.was"
-	check "no small file system" small_fs $puppetlabs/puppet 24
+	check "no small file system" small_fs $puppetlabs/puppet 8
 	on node chown pe-puppet: $puppetlabs/puppet
 	cm node 1 node prepare
 	judge_old

@@ -357,6 +357,8 @@ static const struct {
 	{ SEVEN, 1, "echo 'parent TERM 1 *puppet ensure=stopped' "
 	    ">node/knobs/faults", "interrupted" },
 	{ SEVEN, 1, "echo 'parent HUP 1 *pxp-agent ensure=stopped' "
+	    ">node/knobs/faults", "interrupted" },
+	{ SEVEN, 1, "echo 'parent INT 1 puppetserver reload' "
 	    ">node/knobs/faults", "interrupted" }
 };
 
