@@ -1807,55 +1807,50 @@ base64(const char *p, const char *end, unsigned char *out)
 }
 
 /*
- * DER (X.690).  A reader takes element by element off the front of what is
- * left.  Whoever opens an element sees to it that nothing is left in the end.
- * What DER forbids (a length that is indefinite or longer than needed, a
- * number with bytes too many) is refused here, so equal values have equal
- * bytes.
+ * DER (X.690).  What it forbids (a length that is indefinite or longer than
+ * needed, a number with bytes too many) is refused here, so equal values have
+ * equal bytes; so is whatever is left behind the last element.
  */
 
 struct der {
-	const unsigned char *p;
+	const unsigned char *head;	/* its tag, where it is an element */
+	const unsigned char *p;		/* what it contains; NULL: not there */
 	size_t n;
 };
 
-enum {				/* tags: X.680, 8.4; X.690, 8.1.2 */
-	DER_BOOLEAN = 0x01,
-	DER_INTEGER = 0x02,
-	DER_BITS = 0x03,
-	DER_OCTETS = 0x04,
-	DER_OID = 0x06,
-	DER_UTF8 = 0x0c,
-	DER_NUMERIC = 0x12,
-	DER_PRINTABLE = 0x13,
-	DER_T61 = 0x14,
-	DER_IA5 = 0x16,
-	DER_UTC_TIME = 0x17,
-	DER_TIME = 0x18,
-	DER_VISIBLE = 0x1a,
-	DER_SEQUENCE = 0x30,
-	DER_SET = 0x31,
-	DER_CONTEXT = 0x80,		/* [0], a value */
-	DER_CONTEXT_SET = 0xa0		/* [0], made of elements */
-};
-
-/* The tag of the next element; -1 at the end. */
-static int
-der_tag(struct der in)
-{
-	return in.n == 0 ? -1 : in.p[0];
-}
+/* Tags (X.680, 8.4; X.690, 8.1.2).  A form is a string of them. */
+#define BOOLEAN		"\x01"
+#define INTEGER		"\x02"
+#define BITS		"\x03"
+#define OCTETS		"\x04"
+#define OID		"\x06"
+#define UTF8		"\x0c"
+#define NUMERIC		"\x12"
+#define PRINTABLE	"\x13"
+#define T61		"\x14"
+#define IA5		"\x16"
+#define UTC_TIME	"\x17"
+#define TIME		"\x18"
+#define VISIBLE		"\x1a"
+#define SEQUENCE	"\x30"
+#define SET		"\x31"
+#define VALUE_1		"\x81"		/* [1], a value */
+#define CONTEXT_0	"\xa0"		/* [0], made of elements */
+#define CONTEXT_1	"\xa1"
+#define CONTEXT_3	"\xa3"
+#define OPTIONAL	"?"		/* what follows may be missing */
 
 /*
  * Takes the next element, which must have that tag.  Returns 0, with what it
- * contains, or -1.  No length here needs more than two bytes (TEXT_SIZE).
+ * contains, or -1.  A number must not be negative (8.3); a string of bits must
+ * be one of bytes.  No length here needs more than two bytes (TEXT_SIZE).
  */
 static int
-der_take(struct der *in, int tag, struct der *out)
+der_take(struct der *in, const char *tag, struct der *out)
 {
 	size_t head, n;
 
-	if (in->n < 2 || in->p[0] != tag)
+	if (in->n < 2 || in->p[0] != (unsigned char)tag[0])
 		return -1;
 	head = 2;
 	n = in->p[1];
@@ -1869,70 +1864,49 @@ der_take(struct der *in, int tag, struct der *out)
 		return -1;
 	if (n > in->n - head)
 		return -1;
+	out->head = in->p;
 	out->p = in->p + head;
 	out->n = n;
 	in->p += head + n;
 	in->n -= head + n;
-	return 0;
-}
-
-/* Takes the next element where it has that tag: 1; 0 where not; or -1. */
-static int
-der_optional(struct der *in, int tag, struct der *out)
-{
-	if (der_tag(*in) != tag)
+	if (tag[0] == INTEGER[0] && (n == 0 || out->p[0] >= 0x80 ||
+	    (n > 1 && out->p[0] == 0 && out->p[1] < 0x80)))
+		return -1;
+	if (tag[0] != BITS[0])
 		return 0;
-	return der_take(in, tag, out) == -1 ? -1 : 1;
-}
-
-/* Takes the only element that there is. */
-static int
-der_only(struct der in, int tag, struct der *out)
-{
-	return der_take(&in, tag, out) == 0 && in.n == 0 ? 0 : -1;
-}
-
-/* Takes a number that is not negative (8.3). */
-static int
-der_number(struct der *in, struct der *out)
-{
-	if (der_take(in, DER_INTEGER, out) == -1 || out->n == 0 ||
-	    out->p[0] >= 0x80)
-		return -1;
-	if (out->n > 1 && out->p[0] == 0 && out->p[1] < 0x80)
-		return -1;
-	return 0;
-}
-
-/* Takes a number of one byte.  Returns it, or -1. */
-static int
-der_small(struct der *in)
-{
-	struct der number;
-
-	if (der_number(in, &number) == -1 || number.n != 1)
-		return -1;
-	return number.p[0];
-}
-
-/* Takes a string of bits that is one of bytes. */
-static int
-der_bits(struct der *in, struct der *out)
-{
-	if (der_take(in, DER_BITS, out) == -1 || out->n == 0 ||
-	    out->p[0] != 0)
+	if (n == 0 || out->p[0] != 0)
 		return -1;
 	out->p++;
 	out->n--;
 	return 0;
 }
 
-/* What was taken to come from one place to another. */
-static struct der
-der_between(struct der from, struct der rest)
+/* Takes what a form has, one after the other, and all that there is. */
+static int
+der_parts(struct der in, const char *form, struct der *out)
 {
-	from.n -= rest.n;
-	return from;
+	for (; *form != '\0'; form++, out++) {
+		memset(out, 0, sizeof *out);
+		if (*form == OPTIONAL[0]) {
+			form++;
+			if (in.n == 0 || in.p[0] != (unsigned char)*form)
+				continue;
+		}
+		if (der_take(&in, form, out) == -1)
+			return -1;
+	}
+	return in.n == 0 ? 0 : -1;
+}
+
+/* The same of a sequence, which is all that there is. */
+static int
+der_sequence(struct der in, const char *form, struct der *out)
+{
+	struct der all;
+
+	if (der_take(&in, SEQUENCE, &all) == -1 || in.n != 0)
+		return -1;
+	return der_parts(all, form, out);
 }
 
 /* Whether these are the bytes of a string (none of them is 0). */
@@ -1942,82 +1916,59 @@ der_is(struct der in, const char *bytes)
 	return in.n == strlen(bytes) && memcmp(in.p, bytes, in.n) == 0;
 }
 
+static int
+number_is(struct der in, int number)
+{
+	return in.n == 1 && in.p[0] == number;
+}
+
 /*
- * Text that is made of DER.  What does not fit is remembered, and makes the
+ * Text that is made of DER.  What does not fit leaves no room, and makes the
  * whole file odd in the end.
  */
 
 struct list {
-	char *p, *end;			/* the next byte, the final 0 */
-	int full;
+	char *p;			/* the next byte */
+	size_t room;			/* with the final 0; 0: it was full */
 };
 
-static struct list
-list_open(char *text, size_t size)
-{
-	struct list l;
-
-	l.p = text;
-	l.end = text + size - 1;
-	l.full = 0;
-	*l.p = '\0';
-	return l;
-}
-
 static void
-list_add(struct list *l, const char *text)
+list_add(struct list *l, const char *fmt, ...)
 {
-	size_t n;
+	va_list ap;
+	int n;
 
-	n = strlen(text);
-	if (n > (size_t)(l->end - l->p)) {
-		l->full = 1;
+	va_start(ap, fmt);
+	n = vsnprintf(l->p, l->room, fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= l->room) {
+		l->room = 0;
 		return;
 	}
-	memcpy(l->p, text, n + 1);
 	l->p += n;
-}
-
-static void
-list_byte(struct list *l, unsigned char byte)
-{
-	static const char digits[] = "0123456789ABCDEF";
-	char hex[3];
-
-	hex[0] = digits[byte >> 4];
-	hex[1] = digits[byte & 15];
-	hex[2] = '\0';
-	list_add(l, hex);
+	l->room -= (size_t)n;
 }
 
 static void
 list_hex(struct list *l, struct der in)
 {
 	for (; in.n > 0; in.p++, in.n--)
-		list_byte(l, in.p[0]);
+		list_add(l, "%02X", in.p[0]);
 }
 
 /* Adds text, so that no two look the same, or like a line of their own. */
 static void
 list_text(struct list *l, struct der in)
 {
-	char c[2] = "";
-
 	for (; in.n > 0; in.p++, in.n--)
-		if (in.p[0] < ' ' || in.p[0] > '~' || in.p[0] == '\\') {
-			list_add(l, "\\x");
-			list_byte(l, in.p[0]);
-		} else {
-			c[0] = (char)in.p[0];
-			list_add(l, c);
-		}
+		list_add(l, in.p[0] < ' ' || in.p[0] > '~' ||
+		    in.p[0] == '\\' ? "\\x%02X" : "%c", in.p[0]);
 }
 
 /* Adds the numbers of an OID, or of its rest, a dot before each (8.19). */
 static int
 list_oid(struct list *l, struct der in)
 {
-	char number[16];
 	uint32_t arc;
 
 	for (arc = 0; in.n > 0; in.p++, in.n--) {
@@ -2028,9 +1979,7 @@ list_oid(struct list *l, struct der in)
 			return -1;
 		if (in.p[0] >= 0x80)
 			continue;
-		(void)snprintf(number, sizeof number, ".%lu",
-		    (unsigned long)arc); /* fits */
-		list_add(l, number);
+		list_add(l, ".%lu", (unsigned long)arc);
 		arc = 0;
 	}
 	return 0;
@@ -2048,44 +1997,41 @@ enum algorithm { ALG_BAD, ALG_OTHER, ALG_RSA, ALG_CURVE };
 static void
 key_set(struct pem *p, struct der first, struct der second)
 {
-	if (first.n + second.n > KEY_SIZE)
+	const size_t n = (size_t)(first.p + first.n - first.head);
+	const size_t m = (size_t)(second.p + second.n - second.head);
+
+	if (n + m > KEY_SIZE)
 		return;
-	memcpy(p->key, first.p, first.n);
-	memcpy(p->key + first.n, second.p, second.n);
-	p->key_size = first.n + second.n;
+	memcpy(p->key, first.head, n);
+	memcpy(p->key + n, second.head, m);
+	p->key_size = n + m;
 }
 
-/* An AlgorithmIdentifier (RFC 5280, 4.1.1.2), and what stands behind it. */
+/* An AlgorithmIdentifier (RFC 5280, 4.1.1.2): leaves its parameters. */
 static enum algorithm
-algorithm_read(struct der *in, struct der *parameters)
+algorithm_read(struct der *in)
 {
 	struct der oid;
 
-	if (der_take(in, DER_SEQUENCE, parameters) == -1 ||
-	    der_take(parameters, DER_OID, &oid) == -1)
+	if (der_take(in, OID, &oid) == -1)
 		return ALG_BAD;
 	if (der_is(oid, "\x2a\x86\x48\xce\x3d\x02\x01"))
 		return ALG_CURVE;	/* 1.2.840.10045.2.1 */
 	if (!der_is(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"))
 		return ALG_OTHER;	/* not 1.2.840.113549.1.1.1 */
-	return parameters->n == 2 && parameters->p[0] == 5 &&
-	    parameters->p[1] == 0 ? ALG_RSA : ALG_BAD;
+	return in->n == 2 && in->p[0] == 5 && in->p[1] == 0 ? ALG_RSA :
+	    ALG_BAD;
 }
 
-/* Modulus and exponent, of a public (RFC 8017, A.1.1) or private key. */
+/* RSAPublicKey (RFC 8017, A.1.1): modulus and exponent. */
 static int
-rsa_public(struct pem *p, struct der *in)
+rsa_public(struct pem *p, struct der in)
 {
-	struct der modulus, exponent, number;
+	struct der number[2];
 
-	modulus = *in;
-	if (der_number(in, &number) == -1)
+	if (der_sequence(in, INTEGER INTEGER, number) == -1)
 		return -1;
-	exponent = *in;
-	if (der_number(in, &number) == -1)
-		return -1;
-	key_set(p, der_between(modulus, exponent),
-	    der_between(exponent, *in));
+	key_set(p, number[0], number[1]);
 	return 0;
 }
 
@@ -2093,31 +2039,24 @@ rsa_public(struct pem *p, struct der *in)
 static int
 rsa_key(struct pem *p, struct der in)
 {
-	struct der key, number;
-	int i;
+	struct der number[9];
 
-	if (der_only(in, DER_SEQUENCE, &key) == -1 || der_small(&key) != 0 ||
-	    rsa_public(p, &key) == -1)
+	if (der_sequence(in, INTEGER INTEGER INTEGER INTEGER INTEGER INTEGER
+	    INTEGER INTEGER INTEGER, number) == -1 || !number_is(number[0], 0))
 		return -1;
-	for (i = 0; i < 6; i++)
-		if (der_number(&key, &number) == -1)
-			return -1;
-	return key.n == 0 ? 0 : -1;
+	key_set(p, number[1], number[2]);
+	return 0;
 }
 
-/* A curve's OID and an uncompressed point, each with its tag (RFC 5480, 2). */
-static int
-curve_public(struct pem *p, struct der curve, struct der point)
+/* A curve by its OID, and an uncompressed point (RFC 5480, 2). */
+static void
+curve_set(struct pem *p, struct der curve, struct der point)
 {
-	struct der in, oid, bits;
+	struct der oid;
 
-	in = point;
-	if (der_bits(&in, &bits) == -1 || in.n != 0)
-		return -1;
-	if (der_only(curve, DER_OID, &oid) == 0 && bits.n > 0 &&
-	    bits.p[0] == 4)
-		key_set(p, curve, point);
-	return 0;
+	if (der_parts(curve, OID, &oid) == 0 && point.n > 0 &&
+	    point.p[0] == 4)
+		key_set(p, oid, point);
 }
 
 /*
@@ -2127,121 +2066,102 @@ curve_public(struct pem *p, struct der curve, struct der point)
 static int
 curve_key_of(struct pem *p, struct der in, struct der curve)
 {
-	struct der key, private, own, point;
-	int known, has;
+	struct der part[4], point;
 
-	if (der_only(in, DER_SEQUENCE, &key) == -1 || der_small(&key) != 1 ||
-	    der_take(&key, DER_OCTETS, &private) == -1)
+	if (der_sequence(in, INTEGER OCTETS OPTIONAL CONTEXT_0
+	    OPTIONAL CONTEXT_1, part) == -1 || !number_is(part[0], 1))
 		return -1;
-	known = der_optional(&key, DER_CONTEXT_SET, &own);
-	has = der_optional(&key, DER_CONTEXT_SET + 1, &point);
-	if (known == -1 || has == -1 || key.n != 0)
+	if (part[2].p != NULL && curve.n != 0 && (part[2].n != curve.n ||
+	    memcmp(part[2].p, curve.p, curve.n) != 0))
 		return -1;
-	if (known == 1 && curve.n != 0 &&
-	    (own.n != curve.n || memcmp(own.p, curve.p, own.n) != 0))
-		return -1;
-	if (has == 0)
+	if (part[3].p == NULL)
 		return 0;
-	return curve_public(p, known == 1 ? own : curve, point);
+	if (der_parts(part[3], BITS, &point) == -1)
+		return -1;
+	curve_set(p, part[2].p != NULL ? part[2] : curve, point);
+	return 0;
 }
 
 static int
 curve_key(struct pem *p, struct der in)
 {
-	struct der curve;
+	static const struct der unknown;
 
-	curve.p = in.p;
-	curve.n = 0;
-	return curve_key_of(p, in, curve);
+	return curve_key_of(p, in, unknown);
 }
 
 /* OneAsymmetricKey, better known as PKCS #8 (RFC 5958, 2). */
 static int
 any_key(struct pem *p, struct der in)
 {
-	struct der key, parameters, private, rest;
-	enum algorithm alg;
-	int version;
+	struct der part[5];
 
-	if (der_only(in, DER_SEQUENCE, &key) == -1)
+	if (der_sequence(in, INTEGER SEQUENCE OCTETS OPTIONAL CONTEXT_0
+	    OPTIONAL VALUE_1, part) == -1 ||
+	    !(number_is(part[0], 0) || number_is(part[0], 1)))
 		return -1;
-	version = der_small(&key);
-	if (version != 0 && version != 1)
+	switch (algorithm_read(&part[1])) {
+	case ALG_RSA:
+		return rsa_key(p, part[2]);
+	case ALG_CURVE:
+		return curve_key_of(p, part[2], part[1]);
+	case ALG_OTHER:
+		return 0;
+	default:
 		return -1;
-	alg = algorithm_read(&key, &parameters);
-	if (alg == ALG_BAD || der_take(&key, DER_OCTETS, &private) == -1 ||
-	    der_optional(&key, DER_CONTEXT_SET, &rest) == -1 ||
-	    der_optional(&key, DER_CONTEXT + 1, &rest) == -1 || key.n != 0)
-		return -1;
-	if (alg == ALG_RSA)
-		return rsa_key(p, private);
-	return alg == ALG_CURVE ? curve_key_of(p, private, parameters) : 0;
+	}
 }
 
 /* SubjectPublicKeyInfo (RFC 5280, 4.1.2.7). */
 static int
-public_read(struct pem *p, struct der *in)
+public_read(struct pem *p, struct der in)
 {
-	struct der key, parameters, point, bits, rsa;
-	enum algorithm alg;
+	struct der part[2];
 
-	if (der_take(in, DER_SEQUENCE, &key) == -1)
+	if (der_parts(in, SEQUENCE BITS, part) == -1)
 		return -1;
-	alg = algorithm_read(&key, &parameters);
-	point = key;
-	if (alg == ALG_BAD || der_bits(&key, &bits) == -1 || key.n != 0)
-		return -1;
-	if (alg == ALG_CURVE)
-		return curve_public(p, parameters, point);
-	if (alg == ALG_OTHER)
+	switch (algorithm_read(&part[0])) {
+	case ALG_RSA:
+		return rsa_public(p, part[1]);
+	case ALG_CURVE:
+		curve_set(p, part[0], part[1]);
 		return 0;
-	if (der_only(bits, DER_SEQUENCE, &rsa) == -1 ||
-	    rsa_public(p, &rsa) == -1)
+	case ALG_OTHER:
+		return 0;
+	default:
 		return -1;
-	return rsa.n == 0 ? 0 : -1;
+	}
 }
 
 /*
  * Names and extensions.
  */
 
-/* GeneralName (RFC 5280, 4.2.1.6). */
-static const struct {
-	int tag;
-	const char *kind;
-} altname[] = {
-	{ DER_CONTEXT_SET, "otherName:" },
-	{ DER_CONTEXT + 1, "email:" },
-	{ DER_CONTEXT + 2, "DNS:" },
-	{ DER_CONTEXT_SET + 3, "x400Address:" },
-	{ DER_CONTEXT_SET + 4, "dirName:" },
-	{ DER_CONTEXT_SET + 5, "ediPartyName:" },
-	{ DER_CONTEXT + 6, "URI:" },
-	{ DER_CONTEXT + 7, "IP:" },
-	{ DER_CONTEXT + 8, "RID:" }
-};
-
-/* The next GeneralName as a line. */
+/* The next GeneralName (RFC 5280, 4.2.1.6) as a line. */
 static int
 altname_read(struct list *l, struct der *in)
 {
+	static const char tags[] = "\xa0\x81\x82\xa3\xa4\xa5\x86\x87\x88";
+	static const char *const kind[] = {
+		"otherName", "email", "DNS", "x400Address", "dirName",
+		"ediPartyName", "URI", "IP", "RID"
+	};
 	char address[INET6_ADDRSTRLEN];
 	struct der name;
 	size_t i;
 
-	for (i = 0; i < sizeof altname / sizeof altname[0]; i++)
-		if (der_tag(*in) == altname[i].tag)
+	for (i = 0; tags[i] != '\0'; i++)
+		if (der_take(in, tags + i, &name) == 0)
 			break;
-	if (i == sizeof altname / sizeof altname[0] ||
-	    der_take(in, altname[i].tag, &name) == -1)
+	if (tags[i] == '\0')
 		return -1;
-	list_add(l, altname[i].kind);
+	list_add(l, "%s:", kind[i]);
 	if (i == 1 || i == 2 || i == 6)
 		list_text(l, name);
 	else if (i == 7 && (name.n == 4 || name.n == 16) &&
 	    inet_ntop(name.n == 4 ? AF_INET : AF_INET6, name.p, address,
 	    sizeof address) != NULL)
-		list_add(l, address);
+		list_add(l, "%s", address);
 	else
 		list_hex(l, name);
 	list_add(l, "\n");
@@ -2253,7 +2173,7 @@ altnames_read(struct list *l, struct der in)
 {
 	struct der names;
 
-	if (der_only(in, DER_SEQUENCE, &names) == -1)
+	if (der_parts(in, SEQUENCE, &names) == -1)
 		return -1;
 	while (names.n > 0)
 		if (altname_read(l, &names) == -1)
@@ -2313,22 +2233,21 @@ static void
 value_read(struct list *l, struct der in)
 {
 	static const struct {
-		int tag;
-		const char *type;
+		const char *tag, *type;
 	} known[] = {
-		{ DER_UTF8, ": " },
-		{ DER_PRINTABLE, " PrintableString: " },
-		{ DER_IA5, " IA5String: " },
-		{ DER_T61, " T61String: " },
-		{ DER_VISIBLE, " VisibleString: " },
-		{ DER_NUMERIC, " NumericString: " }
+		{ UTF8, "" },
+		{ PRINTABLE, " PrintableString" },
+		{ IA5, " IA5String" },
+		{ T61, " T61String" },
+		{ VISIBLE, " VisibleString" },
+		{ NUMERIC, " NumericString" }
 	};
 	struct der text;
 	size_t i;
 
 	for (i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (der_only(in, known[i].tag, &text) == 0) {
-			list_add(l, known[i].type);
+		if (der_parts(in, known[i].tag, &text) == 0) {
+			list_add(l, "%s: ", known[i].type);
 			list_text(l, text);
 			return;
 		}
@@ -2365,94 +2284,64 @@ extension_add(struct pem *p, struct list *l, struct der rest, struct der value)
 	static const char puppet[] = "1.3.6.1.4.1.34380";
 	char oid[NAME_SIZE];
 	const char *name;
-	struct list o;
+	struct list o = { oid, sizeof oid };
 
-	o = list_open(oid, sizeof oid);
 	list_add(&o, puppet);
-	if (list_oid(&o, rest) == -1 || o.full ||
+	if (list_oid(&o, rest) == -1 || o.room == 0 ||
 	    extension_seen(p->extensions, oid))
 		return -1;
-	list_add(l, oid);
+	list_add(l, "%s", oid);
 	name = extension_name(oid + strlen(puppet));
-	if (name != NULL) {
-		list_add(l, " (");
-		list_add(l, name);
-		list_add(l, ")");
-	}
+	if (name != NULL)
+		list_add(l, " (%s)", name);
 	value_read(l, value);
 	list_add(l, "\n");
 	return 0;
 }
 
 /*
- * The next extension (RFC 5280, 4.2): its OID and its value.  That it is
- * critical makes no difference here.
+ * Extensions (RFC 5280, 4.2); none that is read here may come twice.  That one
+ * is critical makes no difference.
  */
-static int
-extension_read(struct der *in, struct der *oid, struct der *value)
-{
-	struct der extension, critical;
-	int rc;
-
-	if (der_take(in, DER_SEQUENCE, &extension) == -1 ||
-	    der_take(&extension, DER_OID, oid) == -1)
-		return -1;
-	rc = der_optional(&extension, DER_BOOLEAN, &critical);
-	if (rc == -1 || (rc == 1 && !der_is(critical, "\xff")))
-		return -1;
-	if (der_take(&extension, DER_OCTETS, value) == -1)
-		return -1;
-	return extension.n == 0 ? 0 : -1;
-}
-
-/* Extensions; none that is read here may come twice. */
 static int
 extensions_read(struct pem *p, struct der in)
 {
 	static const char puppet[] = "\x2b\x06\x01\x04\x01\x82\x8c\x4c";
-	struct der all, oid, value;
-	struct list names, extensions;
+	struct list names = { p->names, sizeof p->names };
+	struct list extensions = { p->extensions, sizeof p->extensions };
+	struct der all, next, part[3];
 	int seen;
 
-	if (der_only(in, DER_SEQUENCE, &all) == -1)
+	if (der_parts(in, SEQUENCE, &all) == -1)
 		return -1;
-	names = list_open(p->names, sizeof p->names);
-	extensions = list_open(p->extensions, sizeof p->extensions);
 	seen = 0;
 	while (all.n > 0) {
-		if (extension_read(&all, &oid, &value) == -1)
+		if (der_take(&all, SEQUENCE, &next) == -1 ||
+		    der_parts(next, OID OPTIONAL BOOLEAN OCTETS, part) == -1 ||
+		    (part[1].p != NULL && !der_is(part[1], "\xff")))
 			return -1;
-		if (der_is(oid, "\x55\x1d\x11")) {	/* 2.5.29.17 */
-			if (seen++ != 0 || altnames_read(&names, value) == -1)
+		if (der_is(part[0], "\x55\x1d\x11")) {	/* 2.5.29.17 */
+			if (seen++ != 0 ||
+			    altnames_read(&names, part[2]) == -1)
 				return -1;
-		} else if (oid.n >= strlen(puppet) &&
-		    memcmp(oid.p, puppet, strlen(puppet)) == 0) {
-			oid.p += strlen(puppet);
-			oid.n -= strlen(puppet);
-			if (extension_add(p, &extensions, oid, value) == -1)
+		} else if (part[0].n >= strlen(puppet) &&
+		    memcmp(part[0].p, puppet, strlen(puppet)) == 0) {
+			part[0].p += strlen(puppet);
+			part[0].n -= strlen(puppet);
+			if (extension_add(p, &extensions, part[0],
+			    part[2]) == -1)
 				return -1;
 		}
 	}
-	return names.full || extensions.full ? -1 : 0;
+	return names.room == 0 || extensions.room == 0 ? -1 : 0;
 }
 
 /*
  * Certificates and requests.
  */
 
-/* What is signed in either (RFC 5280, 4.1; RFC 2986, 4.2). */
-static int
-signed_read(struct der in, struct der *out)
-{
-	struct der all, alg, bits;
-
-	if (der_only(in, DER_SEQUENCE, &all) == -1 ||
-	    der_take(&all, DER_SEQUENCE, out) == -1 ||
-	    der_take(&all, DER_SEQUENCE, &alg) == -1 ||
-	    der_bits(&all, &bits) == -1)
-		return -1;
-	return all.n == 0 ? 0 : -1;
-}
+/* Either is what is signed, the algorithm, and the signature. */
+#define SIGNED	SEQUENCE SEQUENCE BITS
 
 /*
  * Takes a time, UTCTime or GeneralizedTime (RFC 5280, 4.1.2.5), and writes it
@@ -2466,9 +2355,9 @@ time_read(struct der *in, char out[TIME_SIZE])
 	struct der t;
 	int i, utc, n;
 
-	utc = der_tag(*in) == DER_UTC_TIME;
+	utc = der_take(in, UTC_TIME, &t) == 0;
 	n = utc ? 12 : 14;
-	if (der_take(in, utc ? DER_UTC_TIME : DER_TIME, &t) == -1 ||
+	if ((!utc && der_take(in, TIME, &t) == -1) ||
 	    t.n != (size_t)n + 1 || t.p[n] != 'Z')
 		return -1;
 	(void)snprintf(d, sizeof d, "%s%.*s", !utc ? "" :
@@ -2486,50 +2375,43 @@ time_read(struct der *in, char out[TIME_SIZE])
 }
 
 static int
-serial_read(struct pem *p, struct der *in)
+serial_read(struct pem *p, struct der number)
 {
-	struct der number;
-	struct list l;
+	struct list l = { p->serial, sizeof p->serial };
 
-	if (der_number(in, &number) == -1)
-		return -1;
 	if (number.n > 1 && number.p[0] == 0) {
 		number.p++;
 		number.n--;
 	}
-	l = list_open(p->serial, sizeof p->serial);
 	list_hex(&l, number);
-	return l.full ? -1 : 0;
+	return l.room == 0 ? -1 : 0;
 }
 
 /* Certificate (RFC 5280, 4.1), without the unique identifiers of old. */
 static int
 certificate_read(struct pem *p, struct der in)
 {
-	struct der tbs, part, validity;
-	int third, more;
+	enum { EDITION, SERIAL, ALGORITHM, ISSUER, VALIDITY, SUBJECT, KEY,
+	    EXTENSIONS, PARTS };
+	struct der all[3], part[PARTS];
+	int third;
 
-	if (signed_read(in, &tbs) == -1)
+	if (der_sequence(in, SIGNED, all) == -1 || der_parts(all[0],
+	    OPTIONAL CONTEXT_0 INTEGER SEQUENCE SEQUENCE SEQUENCE SEQUENCE
+	    SEQUENCE OPTIONAL CONTEXT_3, part) == -1)
 		return -1;
-	third = der_optional(&tbs, DER_CONTEXT_SET, &part);
-	if (third == 1) {
-		third = der_is(part, "\2\1\2");
-		if (!third && !der_is(part, "\2\1\1"))
-			return -1;
-	}
-	if (third == -1 || serial_read(p, &tbs) == -1 ||
-	    der_take(&tbs, DER_SEQUENCE, &part) == -1 ||	/* signature */
-	    der_take(&tbs, DER_SEQUENCE, &part) == -1 ||	/* issuer */
-	    der_take(&tbs, DER_SEQUENCE, &validity) == -1 ||
-	    time_read(&validity, p->end) == -1 ||
-	    time_read(&validity, p->end) == -1 || validity.n != 0 ||
-	    der_take(&tbs, DER_SEQUENCE, &part) == -1 ||	/* subject */
-	    public_read(p, &tbs) == -1)
+	third = der_is(part[EDITION], "\2\1\2");
+	if (part[EDITION].p != NULL && !third &&
+	    !der_is(part[EDITION], "\2\1\1"))
 		return -1;
-	more = der_optional(&tbs, DER_CONTEXT_SET + 3, &part);
-	if (more == -1 || tbs.n != 0 || (more == 1 && !third))
+	if (serial_read(p, part[SERIAL]) == -1 ||
+	    time_read(&part[VALIDITY], p->end) == -1 ||
+	    time_read(&part[VALIDITY], p->end) == -1 ||
+	    part[VALIDITY].n != 0 || public_read(p, part[KEY]) == -1)
 		return -1;
-	return more == 1 ? extensions_read(p, part) : 0;
+	if (part[EXTENSIONS].p == NULL)
+		return 0;
+	return third ? extensions_read(p, part[EXTENSIONS]) : -1;
 }
 
 /*
@@ -2540,24 +2422,26 @@ certificate_read(struct pem *p, struct der in)
 static int
 request_read(struct pem *p, struct der in)
 {
-	struct der info, part, all, attribute, oid, values;
+	enum { EDITION, SUBJECT, KEY, ATTRIBUTES, PARTS };
+	struct der all[3], part[PARTS], next, attribute[2];
 	int seen;
 
-	if (signed_read(in, &info) == -1 || der_small(&info) != 0 ||
-	    der_take(&info, DER_SEQUENCE, &part) == -1 ||	/* subject */
-	    public_read(p, &info) == -1 ||
-	    der_only(info, DER_CONTEXT_SET, &all) == -1)
+	if (der_sequence(in, SIGNED, all) == -1 || der_parts(all[0],
+	    INTEGER SEQUENCE SEQUENCE CONTEXT_0, part) == -1 ||
+	    !number_is(part[EDITION], 0) || public_read(p, part[KEY]) == -1)
 		return -1;
 	seen = 0;
-	while (all.n > 0) {
-		if (der_take(&all, DER_SEQUENCE, &attribute) == -1 ||
-		    der_take(&attribute, DER_OID, &oid) == -1 ||
-		    der_only(attribute, DER_SET, &values) == -1)
+	while (part[ATTRIBUTES].n > 0) {
+		if (der_take(&part[ATTRIBUTES], SEQUENCE, &next) == -1 ||
+		    der_parts(next, OID SET, attribute) == -1)
 			return -1;
 		/* 1.2.840.113549.1.9.14 and 1.3.6.1.4.1.311.2.1.14 */
-		if (der_is(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e") ||
-		    der_is(oid, "\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e"))
-			if (seen++ != 0 || extensions_read(p, values) == -1)
+		if (der_is(attribute[0],
+		    "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e") ||
+		    der_is(attribute[0],
+		    "\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e"))
+			if (seen++ != 0 ||
+			    extensions_read(p, attribute[1]) == -1)
 				return -1;
 	}
 	return 0;
@@ -2582,22 +2466,30 @@ static const struct form {
 
 enum { FORMS = sizeof form / sizeof form[0] };
 
-/* Past a string that must stand here, or NULL. */
-static const char *
-past(const char *p, const char *what)
-{
-	size_t n;
-
-	n = strlen(what);
-	return p != NULL && strncmp(p, what, n) == 0 ? p + n : NULL;
-}
-
 /* Past "-----BEGIN LABEL-----" or "-----END LABEL-----", a line, or NULL. */
 static const char *
-mark_past(const char *p, const char *begin, const char *label)
+mark_past(const char *p, const char *side, const char *label)
 {
-	p = past(past(past(p, begin), label), "-----");
-	return p != NULL && strchr(" \t\r\n", *p) != NULL ? p : NULL;
+	char mark[64];
+	size_t n;
+
+	(void)format(mark, sizeof mark, "-----%s %s-----", side, label);
+	n = strlen(mark);
+	return strncmp(p, mark, n) == 0 && strchr(" \t\r\n", p[n]) != NULL ?
+	    p + n : NULL;
+}
+
+/* The form of that kind that begins on this line, or NULL. */
+static const struct form *
+form_find(const char *p, enum pem_kind kind, const char **from)
+{
+	const struct form *f;
+
+	for (f = form; f < form + FORMS; f++)
+		if (f->kind == kind &&
+		    (*from = mark_past(p, "BEGIN", f->label)) != NULL)
+			return f;
+	return NULL;
 }
 
 /* Finds the first block of that kind, and what stands between its lines. */
@@ -2607,17 +2499,11 @@ block_find(const char *p, enum pem_kind kind, const char **from,
 {
 	const struct form *f;
 
-	for (f = NULL, *from = NULL; *p != '\0'; p = line_next(p)) {
-		for (f = form; f < form + FORMS; f++)
-			if (f->kind == kind && (*from = mark_past(p,
-			    "-----BEGIN ", f->label)) != NULL)
-				break;
-		if (*from != NULL)
-			break;
-	}
-	if (*from == NULL)
+	while ((f = form_find(p, kind, from)) == NULL && *p != '\0')
+		p = line_next(p);
+	if (f == NULL)
 		return NULL;
-	while (*p != '\0' && mark_past(p, "-----END ", f->label) == NULL)
+	while (*p != '\0' && mark_past(p, "END", f->label) == NULL)
 		p = line_next(p);
 	*end = p;
 	return *p == '\0' ? NULL : f;
@@ -2630,7 +2516,9 @@ block_find(const char *p, enum pem_kind kind, const char **from,
 static long
 block_decode(const char *p, const char *end, unsigned char der[TEXT_SIZE])
 {
-	if (past(p, "\nProc-Type:") != NULL)
+	static const char header[] = "\nProc-Type:";
+
+	if (strncmp(p, header, strlen(header)) == 0)
 		p = strstr(p, "\n\n");
 	if (p == NULL || p > end || end - p > TEXT_SIZE)
 		return -1;
@@ -2640,17 +2528,13 @@ block_decode(const char *p, const char *end, unsigned char der[TEXT_SIZE])
 static void
 fingerprint_set(struct pem *p, struct der der)
 {
+	struct list l = { p->fingerprint, sizeof p->fingerprint };
 	unsigned char digest[32];
-	struct list l;
 	int i;
 
 	sha256(der.p, der.n, digest);
-	l = list_open(p->fingerprint, sizeof p->fingerprint);
-	for (i = 0; i < 32; i++) {
-		if (i > 0)
-			list_add(&l, ":");
-		list_byte(&l, digest[i]);
-	}
+	for (i = 0; i < 32; i++)
+		list_add(&l, "%s%02X", i > 0 ? ":" : "", digest[i]);
 }
 
 int
@@ -2667,7 +2551,7 @@ pem_read(struct pem *p, const char *text, enum pem_kind kind)
 	n = f == NULL ? -1 : block_decode(from, end, bytes);
 	if (n == -1)
 		return -1;
-	der.p = bytes;
+	der.head = der.p = bytes;
 	der.n = (size_t)n;
 	if (f->read == NULL || f->read(p, der) == -1) {
 		memset(p, 0, sizeof *p);
