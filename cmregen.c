@@ -1881,6 +1881,13 @@ der_take(struct der *in, const char *tag, struct der *out)
 	return 0;
 }
 
+/* Takes the one element that there is. */
+static int
+der_only(struct der in, const char *tag, struct der *out)
+{
+	return der_take(&in, tag, out) == 0 && in.n == 0 ? 0 : -1;
+}
+
 /* Takes what a form has, one after the other, and all that there is. */
 static int
 der_parts(struct der in, const char *form, struct der *out)
@@ -1904,9 +1911,8 @@ der_sequence(struct der in, const char *form, struct der *out)
 {
 	struct der all;
 
-	if (der_take(&in, SEQUENCE, &all) == -1 || in.n != 0)
-		return -1;
-	return der_parts(all, form, out);
+	return der_only(in, SEQUENCE, &all) == -1 ? -1 :
+	    der_parts(all, form, out);
 }
 
 /* Whether these are the bytes of a string (none of them is 0). */
@@ -2054,7 +2060,7 @@ curve_set(struct pem *p, struct der curve, struct der point)
 {
 	struct der oid;
 
-	if (der_parts(curve, OID, &oid) == 0 && point.n > 0 &&
+	if (der_only(curve, OID, &oid) == 0 && point.n > 0 &&
 	    point.p[0] == 4)
 		key_set(p, oid, point);
 }
@@ -2076,7 +2082,7 @@ curve_key_of(struct pem *p, struct der in, struct der curve)
 		return -1;
 	if (part[3].p == NULL)
 		return 0;
-	if (der_parts(part[3], BITS, &point) == -1)
+	if (der_only(part[3], BITS, &point) == -1)
 		return -1;
 	curve_set(p, part[2].p != NULL ? part[2] : curve, point);
 	return 0;
@@ -2173,7 +2179,7 @@ altnames_read(struct list *l, struct der in)
 {
 	struct der names;
 
-	if (der_parts(in, SEQUENCE, &names) == -1)
+	if (der_only(in, SEQUENCE, &names) == -1)
 		return -1;
 	while (names.n > 0)
 		if (altname_read(l, &names) == -1)
@@ -2246,7 +2252,7 @@ value_read(struct list *l, struct der in)
 	size_t i;
 
 	for (i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (der_parts(in, known[i].tag, &text) == 0) {
+		if (der_only(in, known[i].tag, &text) == 0) {
 			list_add(l, "%s: ", known[i].type);
 			list_text(l, text);
 			return;
@@ -2312,7 +2318,7 @@ extensions_read(struct pem *p, struct der in)
 	struct der all, next, part[3];
 	int seen;
 
-	if (der_parts(in, SEQUENCE, &all) == -1)
+	if (der_only(in, SEQUENCE, &all) == -1)
 		return -1;
 	seen = 0;
 	while (all.n > 0) {
