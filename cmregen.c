@@ -1092,7 +1092,6 @@ name_remove(int at, const char *name)
 	    complain("have the removal of %s on disk", name) : 0;
 }
 
-/* The next name in a directory, or NULL: no other, or with errno an error. */
 const char *
 name_next(DIR *d)
 {
