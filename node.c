@@ -2337,24 +2337,41 @@ fetched(const struct node *n, struct pem *cert)
 	    n->place[NEXT].path, n->told.certname);
 }
 
+/* What waiting does not mend.  Returns 0, or -1. */
+static int
+fetch_refused(const struct node *n, struct child *c)
+{
+	static const char *const other[] = {
+		"does not match", "mismatch", "doesn't match", NULL
+	};
+	static const char *const full[] = {
+		"No space left on device", "Disk quota exceeded",
+		"Read-only file system", NULL
+	};
+	int is_full;
+
+	is_full = child_said(c, full);
+	if (!is_full && !child_said(c, other))
+		return 0;
+	child_show(c);
+	if (is_full)
+		return complainx("puppet cannot write into %s: make room "
+		    "there, then run this again", n->place[NEXT].path);
+	return complainx("the MoM has a certificate of %s that is not of the "
+	    "new key: run 'cmregen node restore' here, 'cmregen mom clean %s' "
+	    "there, then begin again", n->told.certname, n->told.certname);
+}
+
 /* There is no certificate in time. */
 static int
 fetch_failed(const struct node *n, struct child *c, const struct pem *request)
 {
-	static const char *const refused[] = {
-		"does not match", "mismatch", "doesn't match", NULL
-	};
 	static const char *const away[] = {
 		"onnection refused", "Failed to open TCP", "timed out",
 		"getaddrinfo", NULL
 	};
 
 	child_show(c);
-	if (child_said(c, refused))
-		return complainx("the MoM has a certificate of %s that is not "
-		    "of the new key: run 'cmregen node restore' here, "
-		    "'cmregen mom clean %s' there, then begin again",
-		    n->told.certname, n->told.certname);
 	if (child_said(c, away))
 		return complainx("the MoM (%s) does not answer: does its "
 		    "server run, and can it be reached from here?",
@@ -2392,6 +2409,8 @@ fetch(struct node *n)
 			return 0;
 		else
 			rc = fetched(n, &cert);
+		if (rc == 0)
+			rc = fetch_refused(n, &c.child);
 		if (rc != 0 || seconds() - since >= wait_of(n))
 			break;
 		child_close(&c.child);

@@ -236,6 +236,33 @@ START_TEST(a_certificate_of_another_key_is_never_used)
 }
 END_TEST
 
+/* What puppet says, and what helps at once: waiting does not. */
+static const struct {
+	const char *says, *words;
+} hopeless[] = {
+	{ "Error: No space left on device @ rb_sysopen - x", "make room" },
+	{ "Error: The certificate for 'x' does not match its private key",
+	    "cmregen mom clean " CM1 }
+};
+
+START_TEST(finish_does_not_wait_for_what_waiting_does_not_mend)
+{
+	const struct run *r;
+
+	quiet_place(SEVEN, "signed");
+	knob("node", "words", hopeless[_i].says);
+	knob("node", "faults", "say words:1 1 *download_cert*");
+	r = node("finish", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, hopeless[_i].words);
+	assert_has_not(r->err, "waiting for the certificate");
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	sh("rm node/knobs/faults");
+	assert_status(node("finish", NULL), 0);
+	ends_finished();
+}
+END_TEST
+
 static const struct {
 	const char *as, *says;
 } dropped[] = {
@@ -768,6 +795,9 @@ finish_case(void)
 	    COUNT(checks));
 	tcase_add_loop_test(tc, a_certificate_of_another_key_is_never_used, 0,
 	    2);
+	tcase_add_loop_test(tc,
+	    finish_does_not_wait_for_what_waiting_does_not_mend, 0,
+	    COUNT(hopeless));
 	tcase_add_loop_test(tc,
 	    names_that_the_CA_drops_or_adds_are_a_warning, 0,
 	    2 * COUNT(dropped));
