@@ -1817,6 +1817,8 @@ struct der {
 	size_t n;
 };
 
+static const struct der der_none = { NULL, NULL, 0 };
+
 /* Tags (X.680, 8.4; X.690, 8.1.2).  A form is a string of them. */
 #define BOOLEAN		"\x01"
 #define INTEGER		"\x02"
@@ -1880,25 +1882,20 @@ der_take(struct der *in, const char *tag, struct der *out)
 	return 0;
 }
 
-/* Takes the one element that there is. */
-static int
-der_only(struct der in, const char *tag, struct der *out)
-{
-	return der_take(&in, tag, out) == 0 && in.n == 0 ? 0 : -1;
-}
-
 /* Takes what a form has, one after the other, and all that there is. */
 static int
-der_parts(struct der in, const char *form, struct der *out)
+der_parts(struct der in, const char *form, struct der out[])
 {
-	for (; *form != '\0'; form++, out++) {
-		memset(out, 0, sizeof *out);
+	size_t i;
+
+	for (i = 0; *form != '\0'; form++, i++) {
+		out[i] = der_none;
 		if (*form == OPTIONAL[0]) {
 			form++;
 			if (in.n == 0 || in.p[0] != (unsigned char)*form)
 				continue;
 		}
-		if (der_take(&in, form, out) == -1)
+		if (der_take(&in, form, &out[i]) == -1)
 			return -1;
 	}
 	return in.n == 0 ? 0 : -1;
@@ -1906,12 +1903,13 @@ der_parts(struct der in, const char *form, struct der *out)
 
 /* The same of a sequence, which is all that there is. */
 static int
-der_sequence(struct der in, const char *form, struct der *out)
+der_sequence(struct der in, const char *form, struct der out[])
 {
 	struct der all;
 
-	return der_only(in, SEQUENCE, &all) == -1 ? -1 :
-	    der_parts(all, form, out);
+	if (der_take(&in, SEQUENCE, &all) == -1 || in.n != 0)
+		return -1;
+	return der_parts(all, form, out);
 }
 
 /* Whether these are the bytes of a string (none of them is 0). */
@@ -2059,7 +2057,7 @@ curve_set(struct pem *p, struct der curve, struct der point)
 {
 	struct der oid;
 
-	if (der_only(curve, OID, &oid) == 0 && point.n > 0 &&
+	if (der_parts(curve, OID, &oid) == 0 && point.n > 0 &&
 	    point.p[0] == 4)
 		key_set(p, oid, point);
 }
@@ -2081,7 +2079,7 @@ curve_key_of(struct pem *p, struct der in, struct der curve)
 		return -1;
 	if (part[3].p == NULL)
 		return 0;
-	if (der_only(part[3], BITS, &point) == -1)
+	if (der_parts(part[3], BITS, &point) == -1)
 		return -1;
 	curve_set(p, part[2].p != NULL ? part[2] : curve, point);
 	return 0;
@@ -2090,9 +2088,7 @@ curve_key_of(struct pem *p, struct der in, struct der curve)
 static int
 curve_key(struct pem *p, struct der in)
 {
-	static const struct der unknown;
-
-	return curve_key_of(p, in, unknown);
+	return curve_key_of(p, in, der_none);
 }
 
 /* OneAsymmetricKey, better known as PKCS #8 (RFC 5958, 2). */
@@ -2178,7 +2174,7 @@ altnames_read(struct list *l, struct der in)
 {
 	struct der names;
 
-	if (der_only(in, SEQUENCE, &names) == -1)
+	if (der_parts(in, SEQUENCE, &names) == -1)
 		return -1;
 	while (names.n > 0)
 		if (altname_read(l, &names) == -1)
@@ -2251,7 +2247,7 @@ value_read(struct list *l, struct der in)
 	size_t i;
 
 	for (i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (der_only(in, known[i].tag, &text) == 0) {
+		if (der_parts(in, known[i].tag, &text) == 0) {
 			list_add(l, "%s: ", known[i].type);
 			list_text(l, text);
 			return;
@@ -2317,7 +2313,7 @@ extensions_read(struct pem *p, struct der in)
 	struct der all, next, part[3];
 	int seen;
 
-	if (der_only(in, SEQUENCE, &all) == -1)
+	if (der_parts(in, SEQUENCE, &all) == -1)
 		return -1;
 	seen = 0;
 	while (all.n > 0) {
