@@ -36,7 +36,6 @@ enum {
 	FD_MAX = 4096,		/* descriptors below it are not inherited */
 	WAIT_MAX = 604800,	/* seconds that -w takes: a week */
 	BYTES_SIZE = 32768,	/* of a file are read at once */
-	NO_FD = -2,		/* of a symbolic link, which has none */
 	AGAIN = 100		/* tries against a hostile owner */
 };
 
@@ -84,6 +83,37 @@ format(char *out, size_t size, const char *fmt, ...)
 	n = vsnprintf(out, size, fmt, ap);
 	va_end(ap);
 	return n >= 0 && (size_t)n < size ? 0 : -1;
+}
+
+/* Reads from there on, until the buffer is full or the file ends. */
+static ssize_t
+read_at(int fd, char *p, size_t size, off_t at)
+{
+	ssize_t n;
+	size_t have;
+
+	for (have = 0; have < size; have += (size_t)n) {
+		do
+			n = pread(fd, p + have, size - have,
+			    at + (off_t)have);
+		while (n == -1 && errno == EINTR);
+		if (n == -1)
+			return -1;
+		if (n == 0)
+			break;
+	}
+	return (ssize_t)have;
+}
+
+/* Closes what has no bytes to lose: it was only read, or synced. */
+static void
+close_read(int fd)
+{
+	const int before = errno;
+
+	if (fd != -1)
+		(void)close(fd);
+	errno = before;
 }
 
 /*
@@ -511,17 +541,6 @@ child_env(void)
 	return env;
 }
 
-static ssize_t
-read_some(int fd, void *p, size_t n)
-{
-	ssize_t r;
-
-	do
-		r = read(fd, p, n);
-	while (r == -1 && errno == EINTR);
-	return r;
-}
-
 static int
 pipe_open(int fd[2])
 {
@@ -529,10 +548,9 @@ pipe_open(int fd[2])
 		return complain("make a pipe");
 	if (fcntl(fd[0], F_SETFD, FD_CLOEXEC) == -1 ||
 	    fcntl(fd[1], F_SETFD, FD_CLOEXEC) == -1) {
-		(void)complain("set up a pipe");
-		(void)close(fd[0]);	/* unused pipes: nothing to lose */
-		(void)close(fd[1]);
-		return -1;
+		close_read(fd[0]);
+		close_read(fd[1]);
+		return complain("set up a pipe");
 	}
 	return 0;
 }
@@ -580,16 +598,16 @@ child_start(struct child *c, const char *const argv[])
 		(void)write_all(fd[1], (const char *)&e, sizeof e);
 		_exit(127);
 	}
-	e = errno;
-	(void)close(fd[1]);		/* pipes lose nothing at close */
+	close_read(fd[1]);
 	if (c->pid == -1) {
 		c->pid = 0;
-		(void)close(fd[0]);
-		errno = e;
+		close_read(fd[0]);
 		return complain("fork");
 	}
-	n = read_some(fd[0], &e, sizeof e);
-	(void)close(fd[0]);
+	do
+		n = read(fd[0], &e, sizeof e);
+	while (n == -1 && errno == EINTR);
+	close_read(fd[0]);
 	if (n == 0)
 		return 0;
 	(void)child_reap(c, 0);
@@ -653,8 +671,8 @@ child_wait_or_stop(struct child *c)
 }
 
 /*
- * The child has the same open file, whose offset moves as it prints; pread
- * does not touch that.
+ * Reads on.  The child has the same open file, whose offset moves as it
+ * prints; pread does not touch that.
  */
 static ssize_t
 child_read(struct child *c, char *p, size_t n)
@@ -663,9 +681,7 @@ child_read(struct child *c, char *p, size_t n)
 
 	if (c->out == -1)
 		return 0;
-	do
-		r = pread(c->out, p, n, c->from);
-	while (r == -1 && errno == EINTR);
+	r = read_at(c->out, p, n, c->from);
 	if (r == -1)
 		return complain("read the output of %s", c->argv[0]);
 	c->from += r;
@@ -675,45 +691,24 @@ child_read(struct child *c, char *p, size_t n)
 int
 child_line(struct child *c, char *line, size_t size)
 {
-	ssize_t r;
-	size_t n;
+	ssize_t n;
+	char *end;
 
-	n = 0;
-	for (;;) {
-		if (c->used == c->have) {
-			r = child_read(c, c->buf, sizeof c->buf);
-			if (r == -1)
-				return -1;
-			if (r == 0)
-				break;
-			c->have = (size_t)r;
-			c->used = 0;
-		}
-		if (c->buf[c->used] == '\n')
-			break;
-		if (n == size - 1)
-			return complainx("%s printed a line of more than %d "
-			    "bytes", c->argv[0], (int)size - 1);
-		line[n++] = c->buf[c->used++];
-	}
-	if (c->used == c->have) {
-		if (n == 0)
-			return 0;
+	n = child_read(c, line, size);
+	if (n < 1)
+		return (int)n;
+	end = memchr(line, '\n', (size_t)n);
+	if (end == NULL && (size_t)n == size)
+		return complainx("%s printed a line of more than %d bytes",
+		    c->argv[0], (int)size - 1);
+	if (end == NULL)
 		return complainx("what %s printed ends in the middle of a "
 		    "line", c->argv[0]);
-	}
-	c->used++;
-	if (n > 0 && line[n - 1] == '\r')
-		n--;
-	line[n] = '\0';
+	c->from -= n - (end + 1 - line);
+	if (end > line && end[-1] == '\r')
+		end--;
+	*end = '\0';
 	return 1;
-}
-
-void
-child_rewind(struct child *c)
-{
-	c->from = 0;
-	c->have = c->used = 0;
 }
 
 /*
@@ -738,10 +733,7 @@ output_whole(const struct child *c, const char *text, size_t n, size_t size)
 	return n;
 }
 
-/*
- * Prints what is new, indented, so that no word of puppet can pass for a line
- * of ours, and each line at once.
- */
+/* Indented, so that no word of puppet can pass for a line of ours. */
 void
 child_follow(struct child *c)
 {
@@ -767,7 +759,7 @@ child_follow(struct child *c)
 	}
 }
 
-static size_t
+static void
 command_line(char *text, size_t size, const char *const argv[])
 {
 	char word[4 * PATH_SIZE + 3];
@@ -781,7 +773,6 @@ command_line(char *text, size_t size, const char *const argv[])
 		    quote(word, sizeof word, argv[i]));
 		n = strlen(text);
 	}
-	return n;
 }
 
 void
@@ -793,14 +784,14 @@ child_show(struct child *c)
 
 	if (c->out == -1)
 		return;
-	(void)command_line(line, sizeof line, c->argv);
+	command_line(line, sizeof line, c->argv);
 	if (c->status == -1 || !WIFEXITED(c->status))
 		(void)format(how, sizeof how, "was ended by signal %d",
 		    WTERMSIG(c->status));
 	else
 		(void)format(how, sizeof how, "exited with status %d",
 		    WEXITSTATUS(c->status));
-	child_rewind(c);
+	c->from = 0;
 	and = "and printed:";
 	if (fstat(c->out, &st) == -1 || st.st_size == 0)
 		and = "and printed nothing";
@@ -810,14 +801,13 @@ child_show(struct child *c)
 	}
 	note("%s %s, %s", line, how, and);
 	child_follow(c);
-	child_rewind(c);
+	c->from = 0;
 }
 
 void
 child_close(struct child *c)
 {
-	if (c->out != -1)
-		(void)close(c->out);	/* unlinked: it has no further use */
+	close_read(c->out);		/* unlinked: it has no further use */
 	c->out = -1;
 }
 
@@ -826,7 +816,7 @@ child_say(const char *const argv[])
 {
 	char line[MESSAGE_SIZE / 2];
 
-	(void)command_line(line, sizeof line, argv);
+	command_line(line, sizeof line, argv);
 	say("%s", line);
 }
 
@@ -894,7 +884,7 @@ static int
 descend(int at, const char *path, char *name)
 {
 	size_t n;
-	int fd, next;
+	int fd, up;
 
 	fd = open_at(at, ".", O_RDONLY | O_DIRECTORY, 0);
 	name[0] = '\0';
@@ -904,14 +894,12 @@ descend(int at, const char *path, char *name)
 		if (n == 0)
 			break;
 		if (name[0] != '\0') {
-			next = dir_open(fd, name);
-			(void)close(fd);	/* only read */
-			fd = next;
-			if (next == -1)
-				break;
+			up = fd;
+			fd = dir_open(up, name);
+			close_read(up);
 		}
 		if (n >= NAME_SIZE || strncmp(path, "..", n) == 0) {
-			(void)close(fd);	/* only read */
+			close_read(fd);
 			errno = n >= NAME_SIZE ? ENAMETOOLONG : EINVAL;
 			return -1;
 		}
@@ -931,21 +919,18 @@ path_open_below(int at, const char *path, char *name)
 	if (fd == -1)
 		return complain("open the directory of %s without following "
 		    "links", path);
-	if (name[0] == '\0') {
-		(void)close(fd);
-		return complainx("%s names no file", path);
-	}
-	return fd;
+	if (name[0] != '\0')
+		return fd;
+	close_read(fd);
+	return complainx("%s names no file", path);
 }
 
-/*
- * Splits an absolute path at its last component.  Returns 0, or -1 where there
- * is none to open something by.
- */
-static int
-path_split(const char *path, char dir[PATH_SIZE], char *name)
+int
+path_open(const char *path, char *name)
 {
+	char dir[PATH_SIZE];
 	size_t n, end;
+	int fd;
 
 	end = strlen(path);
 	while (end > 0 && path[end - 1] == '/')
@@ -963,17 +948,6 @@ path_split(const char *path, char dir[PATH_SIZE], char *name)
 		    "and ..", path);
 	memcpy(dir, path, n);
 	dir[n] = '\0';
-	return 0;
-}
-
-int
-path_open(const char *path, char *name)
-{
-	char dir[PATH_SIZE];
-	int fd;
-
-	if (path_split(path, dir, name) == -1)
-		return -1;
 	fd = path_dir(dir);
 	return fd == -1 ? complain("open the directory %s", dir) : fd;
 }
@@ -982,73 +956,55 @@ int
 file_open(int at, const char *path)
 {
 	char name[NAME_SIZE];
-	int dir, fd, e;
+	int dir, fd;
 
 	dir = descend(at, path, name);
 	if (dir == -1)
 		return -1;
 	fd = open_at(dir, name[0] == '\0' ? "." : name, O_RDONLY, 0);
-	e = errno;
-	(void)close(dir);		/* only read */
-	errno = e;
+	close_read(dir);
 	return fd;
+}
+
+/* Reads all of a file, and closes it. */
+static ssize_t
+read_all(int fd, char *text, size_t size)
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fd == -1)
+		return -1;
+	n = -1;
+	if (fstat(fd, &st) == 0) {
+		errno = EINVAL;
+		if (S_ISREG(st.st_mode))
+			n = read_at(fd, text, size, 0);
+	}
+	close_read(fd);
+	if (n == (ssize_t)size) {
+		errno = EFBIG;
+		return -1;
+	}
+	if (n != -1)
+		text[n] = '\0';
+	return n;
 }
 
 ssize_t
 file_read(int at, const char *path, char *text, size_t size)
 {
-	struct stat st;
-	ssize_t n;
-	size_t have;
-	int fd, e;
-
-	fd = file_open(at, path);
-	if (fd == -1)
-		return -1;
-	n = -1;
-	have = 0;
-	if (fstat(fd, &st) == -1)
-		goto out;
-	if (!S_ISREG(st.st_mode)) {
-		errno = EINVAL;
-		goto out;
-	}
-	while (have < size && (n = read_some(fd, text + have,
-	    size - have)) > 0)
-		have += (size_t)n;
-	if (have == size) {
-		errno = EFBIG;
-		n = -1;
-	}
-out:
-	e = errno;
-	(void)close(fd);		/* only read */
-	errno = e;
-	if (n == -1)
-		return -1;
-	text[have] = '\0';
-	return (ssize_t)have;
+	return read_all(file_open(at, path), text, size);
 }
 
 ssize_t
 path_read(const char *path, char *text, size_t size)
 {
-	char dir[PATH_SIZE], name[NAME_SIZE];
-	ssize_t n;
-	int at, e;
-
-	if (path_split(path, dir, name) == -1) {
+	if (path[0] != '/') {
 		errno = EINVAL;
-		return -1;
+		return complainx("%s: an absolute path is wanted", path);
 	}
-	at = path_dir(dir);
-	if (at == -1)
-		return -1;
-	n = file_read(at, name, text, size);
-	e = errno;
-	(void)close(at);		/* only read */
-	errno = e;
-	return n;
+	return read_all(open_at(AT_FDCWD, path, O_RDONLY, 0), text, size);
 }
 
 int
@@ -1116,7 +1072,7 @@ names_open(int at)
 		return NULL;
 	d = fdopendir(fd);
 	if (d == NULL)
-		(void)close(fd);	/* only read */
+		close_read(fd);
 	return d;
 }
 
@@ -1134,6 +1090,16 @@ dir_empty(int fd)
 	return empty;
 }
 
+/* Whether a name is still of what was opened by it. */
+static int
+name_is(int at, const char *name, const struct stat *st)
+{
+	struct stat named;
+
+	return fstatat(at, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_dev == st->st_dev && named.st_ino == st->st_ino;
+}
+
 /*
  * Whether what was opened by a name is the directory that was just made by
  * it.  A hostile owner of the directory above can have put another there: what
@@ -1144,12 +1110,11 @@ dir_empty(int fd)
 static int
 dir_ours(int at, const char *name, int fd)
 {
-	struct stat st, named;
+	struct stat st;
 
 	return fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
 	    (st.st_mode & 0777) == 0700 && dir_empty(fd) &&
-	    fstatat(at, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    named.st_dev == st.st_dev && named.st_ino == st.st_ino;
+	    name_is(at, name, &st);
 }
 
 /* Makes an empty directory, ours alone, and opens it. */
@@ -1165,12 +1130,11 @@ dir_new(int at, const char *name)
 		return fd;
 	if (fd == -1)
 		(void)complain("open %s, which was just made", name);
-	else {
+	else
 		(void)complainx("%s is not as it was made: somebody else "
 		    "changes it, or the file system there keeps no owners "
 		    "and modes", name);
-		(void)close(fd);	/* only read */
-	}
+	close_read(fd);
 	/* if it is still there, it is empty; if not, nothing is lost */
 	(void)unlinkat(at, name, AT_REMOVEDIR);
 	return -1;
@@ -1182,21 +1146,28 @@ dir_remove(int at, const char *name)
 	return unlinkat(at, name, AT_REMOVEDIR) == -1 ? -1 : sync_fd(at);
 }
 
+/*
+ * The end of making a directory, which is open: has it on disk, or removes it
+ * where something has failed.
+ */
+static int
+dir_end(int at, const char *name, int fd, int rc)
+{
+	if (rc == 0 && sync_fd(at) == -1)
+		rc = complain("have %s on disk", name);
+	close_read(fd);
+	if (rc == -1 && dir_remove(at, name) == -1)
+		(void)complain("remove %s", name);
+	return rc;
+}
+
 int
 dir_make(int at, const char *name)
 {
 	int fd;
 
 	fd = dir_new(at, name);
-	if (fd == -1)
-		return -1;
-	(void)close(fd);		/* a directory has no bytes to lose */
-	if (sync_fd(at) == 0)
-		return 0;
-	(void)complain("have %s on disk", name);
-	if (dir_remove(at, name) == -1)
-		(void)complain("remove %s", name);
-	return -1;
+	return fd == -1 ? -1 : dir_end(at, name, fd, 0);
 }
 
 /* Owner, group and mode; set-id bits last, since chown clears them. */
@@ -1232,12 +1203,9 @@ dir_like(int at, const char *name, int mat, const char *mname)
 	rc = 0;
 	if (give(fd, &st) == -1)
 		rc = complain("give %s owner and mode of %s", name, mname);
-	else if (sync_fd(fd) == -1 || sync_fd(at) == -1)
+	else if (sync_fd(fd) == -1)
 		rc = complain("have %s on disk", name);
-	(void)close(fd);		/* a directory has no bytes to lose */
-	if (rc == -1 && dir_remove(at, name) == -1)
-		(void)complain("remove %s", name);
-	return rc;
+	return dir_end(at, name, fd, rc);
 }
 
 /* Opens one of owner_like's two. */
@@ -1257,7 +1225,7 @@ owner_open(int at, const char *path, struct stat *st)
 		(void)complainx("%s is neither a file nor a directory", path);
 	else
 		return fd;
-	(void)close(fd);		/* only read */
+	close_read(fd);
 	return -1;
 }
 
@@ -1270,7 +1238,7 @@ owner_like(int at, const char *path, int mat, const char *mpath)
 	fd = owner_open(mat, mpath, &model);
 	if (fd == -1)
 		return -1;
-	(void)close(fd);		/* only read */
+	close_read(fd);
 	fd = owner_open(at, path, &st);
 	if (fd == -1)
 		return -1;
@@ -1281,7 +1249,7 @@ owner_like(int at, const char *path, int mat, const char *mpath)
 		rc = complainx("%s is not of the type of %s", path, mpath);
 	else if (give(fd, &model) == -1 || sync_fd(fd) == -1)
 		rc = complain("give %s owner and mode of %s", path, mpath);
-	(void)close(fd);		/* it has been synced */
+	close_read(fd);
 	return rc;
 }
 
@@ -1333,7 +1301,7 @@ lock_fd(const struct lock *k, struct stat *st)
 int
 lock_take(struct lock *k, int at, const char *name)
 {
-	struct stat st, named;
+	struct stat st;
 	int tries, rc;
 
 	k->at = at;
@@ -1346,9 +1314,7 @@ lock_take(struct lock *k, int at, const char *name)
 			return complain("open %s", name);
 		rc = lock_fd(k, &st);
 		/* whoever had it may have removed it while we came */
-		if (rc == LOCK_TAKEN && fstatat(at, name, &named,
-		    AT_SYMLINK_NOFOLLOW) == 0 && named.st_dev == st.st_dev &&
-		    named.st_ino == st.st_ino)
+		if (rc == LOCK_TAKEN && name_is(at, name, &st))
 			return LOCK_TAKEN;
 		lock_leave(k);
 		if (rc != LOCK_TAKEN)
@@ -1390,21 +1356,15 @@ lock_read(int fd, const char *name, char *text, size_t size)
 	ssize_t n;
 	size_t have;
 
-	have = 0;
-	do {
-		n = pread(fd, text + have, size - have, (off_t)have);
-		if (n > 0)
-			have += (size_t)n;
-	} while ((n > 0 && have < size) || (n == -1 && errno == EINTR));
+	n = read_at(fd, text, size, 0);
 	if (n == -1)
 		return complain("read %s", name);
-	if (have < size) {
-		have = lines_whole(text, have);
-		if (memchr(text, '\0', have) == NULL)
-			return (ssize_t)have;
-	}
-	return complainx("%s is damaged: look at it, and remove it",
-	    name);
+	have = lines_whole(text, (size_t)n);
+	if ((size_t)n == size || memchr(text, '\0', have) != NULL)
+		return complainx("%s is damaged: look at it, and remove it",
+		    name);
+	text[have] = '\0';
+	return (ssize_t)have;
 }
 
 int
@@ -1412,7 +1372,6 @@ lock_ask(int at, const char *name, char *text, size_t size)
 {
 	struct stat st;
 	struct flock fl;
-	ssize_t n;
 	int fd, rc;
 
 	memset(&fl, 0, sizeof fl);
@@ -1420,16 +1379,13 @@ lock_ask(int at, const char *name, char *text, size_t size)
 	fd = open_at(at, name, O_RDWR, 0);
 	if (fd == -1)
 		return errno == ENOENT ? 0 : complain("open %s", name);
-	n = rc = lock_ours(fd, name, &st);
+	rc = lock_ours(fd, name, &st);
 	if (rc == 0 && lock_fcntl(fd, F_GETLK, &fl) == -1)
 		rc = complain("look at the lock %s", name);
-	else if (rc == 0)
-		n = lock_read(fd, name, text, size);
-	(void)close(fd);		/* nothing was written */
-	if (rc == -1 || n == -1)
-		return -1;
-	text[n] = '\0';
-	return fl.l_type != F_UNLCK;
+	if (rc == 0 && lock_read(fd, name, text, size) == -1)
+		rc = -1;
+	close_read(fd);
+	return rc == -1 ? -1 : fl.l_type != F_UNLCK;
 }
 
 int
@@ -1454,7 +1410,6 @@ lock_lines(const struct lock *k, char *text, size_t size)
 	n = lock_read(k->fd, k->name, text, size);
 	if (n == -1)
 		return -1;
-	text[n] = '\0';
 	if (fstat(k->fd, &st) == -1)
 		return complain("look at %s", k->name);
 	return st.st_size == n ? 0 : lock_cut(k, (size_t)n);
@@ -1476,8 +1431,7 @@ lock_add(const struct lock *k, const char *line)
 void
 lock_leave(struct lock *k)
 {
-	if (k->fd != -1)
-		(void)close(k->fd);	/* every line was fsynced */
+	close_read(k->fd);		/* every line was fsynced */
 	k->fd = -1;
 }
 
@@ -2797,12 +2751,9 @@ descriptors_set(void)
 	for (fd = STDERR_FILENO + 1; fd < FD_MAX; fd += MANY) {
 		for (i = 0; i < MANY; i++) {
 			p[i].fd = fd + i;
-			p[i].events = p[i].revents = 0;
+			p[i].revents = 0;
 		}
-		/* where poll refuses so many, each is tried */
-		if (poll(p, MANY, 0) == -1)
-			for (i = 0; i < MANY; i++)
-				p[i].revents = 0;
+		(void)poll(p, MANY, 0);	/* where it refuses, each is tried */
 		for (i = 0; i < MANY; i++)
 			if ((p[i].revents & POLLNVAL) == 0)
 				(void)fcntl(fd + i, F_SETFD, FD_CLOEXEC);
@@ -2887,6 +2838,8 @@ struct place {
 
 struct walk {
 	int (*visit)(struct walk *, const struct place *);
+	int (*act)(struct walk *, const struct place *, int,
+	    const struct stat *);	/* where the visit is look_visit */
 	const char *skip;	/* a name at the top that does not count */
 	int removing;		/* an error does not end the walk */
 	int fresh;		/* a new copy: times count, the top not */
@@ -3004,151 +2957,55 @@ look_judge(struct walk *w, const struct place *p, const struct stat *st)
 }
 
 /*
- * Opens what the place names on its first side.  Returns a descriptor; -1; or
- * NO_FD for a symbolic link, which has none.
+ * Opens what the place names on its first side, and calls act with that (-1:
+ * a symbolic link) and what it is.
  */
 static int
-look(struct walk *w, const struct place *p, struct stat *st)
+look_visit(struct walk *w, const struct place *p)
 {
-	int fd, e;
+	struct stat st;
+	int fd, e, rc;
 
 	fd = open_at(p->s, p->name, O_RDONLY, 0);
 	e = errno;
-	if (fd == -1 && fstatat(p->s, p->name, st, AT_SYMLINK_NOFOLLOW) == -1)
-		return broken(p, "look at");
-	if (fd != -1 && fstat(fd, st) == -1)
-		(void)broken(p, "look at");
-	else if (look_judge(w, p, st) == 0) {
-		if (fd != -1)
-			return fd;
-		if (S_ISLNK(st->st_mode))
-			return NO_FD;
+	rc = fd != -1 ? fstat(fd, &st) :
+	    fstatat(p->s, p->name, &st, AT_SYMLINK_NOFOLLOW);
+	rc = rc == -1 ? broken(p, "look at") : look_judge(w, p, &st);
+	if (rc == 0 && fd == -1 && !S_ISLNK(st.st_mode)) {
 		errno = e;
-		return broken(p, "open");
+		rc = broken(p, "open");
 	}
-	if (fd != -1)
-		(void)close(fd);	/* only read */
-	return -1;
+	if (rc == 0)
+		rc = w->act(w, p, fd, &st);
+	close_read(fd);
+	return rc;
 }
 
 /* Counts what there is to copy, so that it is refused before it is. */
 static int
-count_visit(struct walk *w, const struct place *p)
+count_act(struct walk *w, const struct place *p, int fd,
+    const struct stat *st)
 {
-	struct stat st;
-	int fd, rc;
-
-	fd = look(w, p, &st);
-	if (fd == NO_FD)
-		return 0;
-	if (fd == -1)
-		return -1;
-	rc = S_ISDIR(st.st_mode) ? walk_names(w, p, fd, -1) : 0;
-	(void)close(fd);		/* only read */
-	return rc;
-}
-
-/* What a copy is given when all is in it: it is on disk then. */
-static int
-finish(int fd, const struct stat *st)
-{
-	struct timespec ts[2];
-
-	ts[0].tv_sec = 0;
-	ts[0].tv_nsec = UTIME_OMIT;
-	ts[1] = st->st_mtim;
-	return give(fd, st) == -1 || futimens(fd, ts) == -1 ? -1 : sync_fd(fd);
+	return S_ISDIR(st->st_mode) ? walk_names(w, p, fd, -1) : 0;
 }
 
 static int
-copy_bytes(const struct place *p, int s, int d, off_t left)
+seal_act(struct walk *w, const struct place *p, int fd, const struct stat *st)
 {
-	char bytes[BYTES_SIZE];
-	ssize_t n;
-
-	for (;; left -= n) {
-		if (interrupted())
-			return refuse(p, "interrupted");
-		n = read_some(s, bytes, sizeof bytes);
-		if (n == -1)
-			return broken(p, "read");
-		if (n > left || (n == 0 && left > 0))
-			return refuse(p, "changed its size while it was read");
-		if (n == 0)
-			return 0;
-		if (write_all(d, bytes, (size_t)n) == -1)
-			return broken(p, "write the copy of");
-	}
-}
-
-/* Nothing is left of a copy that failed. */
-static int
-copy_file(const struct place *p, int s, const struct stat *st)
-{
-	int d, rc;
-
-	d = open_at(p->d, p->as, O_WRONLY | O_CREAT | O_EXCL,
-	    st->st_mode & 0777);
-	if (d == -1)
-		return broken(p, "create the copy of");
-	rc = copy_bytes(p, s, d, st->st_size);
-	if (rc == 0 && finish(d, st) == -1)
-		rc = broken(p, "keep owner, mode and time of");
-	if (close_fd(d) == -1 && rc == 0)
-		rc = broken(p, "close the copy of");
-	if (rc == -1 && unlinkat(p->d, p->as, 0) == -1)
-		(void)broken(p, "remove the copy of");
-	return rc;
-}
-
-static int
-copy_link(const struct place *p, const struct stat *st)
-{
-	char target[PATH_SIZE];
-	struct timespec ts[2];
-	ssize_t n;
 	int rc;
 
-	n = readlinkat(p->s, p->name, target, sizeof target);
-	if (n == -1 || n == sizeof target)
-		return broken(p, "read the link");
-	target[n] = '\0';
-	ts[0].tv_sec = 0;
-	ts[0].tv_nsec = UTIME_OMIT;
-	ts[1] = st->st_mtim;
-	if (symlinkat(target, p->d, p->as) == -1)
-		return broken(p, "create the copy of");
-	do
-		rc = fchownat(p->d, p->as, st->st_uid, st->st_gid,
-		    AT_SYMLINK_NOFOLLOW);
-	while (rc == -1 && errno == EINTR);
-	if (rc == -1 || utimensat(p->d, p->as, ts, AT_SYMLINK_NOFOLLOW) == -1)
-		return broken(p, "keep owner and time of");
-	return 0;
-}
-
-static int
-copy_visit(struct walk *w, const struct place *p)
-{
-	struct stat st;
-	int s, d, rc;
-
-	s = look(w, p, &st);
-	if (s == NO_FD)
-		return copy_link(p, &st);
-	if (s == -1)
-		return -1;
-	if (S_ISREG(st.st_mode))
-		rc = copy_file(p, s, &st);
-	else {
-		d = dir_new(p->d, p->as);
-		rc = d == -1 ? -1 : walk_names(w, p, s, d);
-		if (rc == 0 && finish(d, &st) == -1)
-			rc = broken(p, "keep owner, mode and time of");
-		if (d != -1)
-			(void)close(d);	/* it has been synced */
-	}
-	(void)close(s);			/* only read */
+	if (S_ISLNK(st->st_mode))
+		return refuse(p, "is a symbolic link, which puppet does not "
+		    "make");
+	rc = 0;
+	if (st->st_uid != 0 && st->st_uid != w->owner)
+		rc = refuse(p, "belongs to another user than it should");
+	else if (S_ISDIR(st->st_mode))
+		rc = walk_names(w, p, fd, -1);
+	else if (st->st_nlink != 1)
+		rc = refuse(p, "has another name elsewhere");
+	if (rc == 0 && sync_fd(fd) == -1)
+		rc = broken(p, "have on disk");
 	return rc;
 }
 
@@ -3188,40 +3045,24 @@ compare_stat(const struct walk *w, const struct place *p,
 	return 0;
 }
 
-/* Fills the buffer, unless the file ends before. */
-static ssize_t
-read_full(int fd, char *p, size_t size)
-{
-	ssize_t n;
-	size_t have;
-
-	for (have = 0; have < size; have += (size_t)n) {
-		n = read_some(fd, p + have, size - have);
-		if (n == -1)
-			return -1;
-		if (n == 0)
-			break;
-	}
-	return (ssize_t)have;
-}
-
 static int
 compare_bytes(const struct walk *w, const struct place *p, int s, int d,
-    off_t left)
+    off_t size)
 {
 	char a[BYTES_SIZE], b[BYTES_SIZE];
 	ssize_t n, m;
+	off_t at;
 
-	for (;; left -= n) {
+	for (at = 0; ; at += n) {
 		if (interrupted())
 			return refuse(p, "interrupted");
-		n = read_full(s, a, sizeof a);
-		m = read_full(d, b, sizeof b);
+		n = read_at(s, a, sizeof a, at);
+		m = read_at(d, b, sizeof b, at);
 		if (n == -1 || m == -1)
 			return broken(p, "read");
 		if (n != m || memcmp(a, b, (size_t)n) != 0)
 			return differ(w, p, "has other bytes");
-		if (n > left)
+		if (n > size - at)
 			return differ(w, p, "grows while it is compared");
 		if (n == 0)
 			return 0;
@@ -3277,61 +3118,53 @@ compare_open(struct walk *w, const struct place *p, int s, int d,
 }
 
 static int
-compare_visit(struct walk *w, const struct place *p)
+compare_act(struct walk *w, const struct place *p, int s,
+    const struct stat *st)
 {
-	struct stat s, d;
-	int sfd, dfd, rc;
+	struct stat other;
+	int d, rc;
 
-	sfd = look(w, p, &s);
-	if (sfd == -1)
-		return -1;
-	dfd = open_at(p->d, p->as, O_RDONLY, 0);
-	rc = dfd != -1 ? fstat(dfd, &d) :
-	    fstatat(p->d, p->as, &d, AT_SYMLINK_NOFOLLOW);
+	d = open_at(p->d, p->as, O_RDONLY, 0);
+	rc = d != -1 ? fstat(d, &other) :
+	    fstatat(p->d, p->as, &other, AT_SYMLINK_NOFOLLOW);
 	if (rc == -1 && errno == ENOENT)
 		rc = differ(w, p, "is there only on one side");
 	else if (rc == -1)
 		rc = broken(p, "look at the copy of");
 	else
-		rc = compare_stat(w, p, &s, &d);
-	if (rc == 0 && dfd == -1 && sfd != NO_FD)
+		rc = compare_stat(w, p, st, &other);
+	if (rc == 0 && d == -1 && s != -1)
 		rc = broken(p, "open the copy of");
 	if (rc == 0)
-		rc = compare_open(w, p, sfd, dfd, &s);
-	if (dfd != -1)
-		(void)close(dfd);	/* only read */
-	if (sfd != NO_FD)
-		(void)close(sfd);	/* only read */
+		rc = compare_open(w, p, s, d, st);
+	close_read(d);
 	return rc;
 }
 
 /*
- * Opens a directory that is to be emptied.  Returns a descriptor; -1; or NO_FD
- * where there is no directory any more.
+ * Empties a directory.  Returns 0, also where there is none any more, or -1.
  */
 static int
-remove_open(struct walk *w, const struct place *p)
+remove_below(struct walk *w, const struct place *p)
 {
 	struct stat st;
-	int fd;
+	int fd, rc;
 
 	fd = dir_open(p->s, p->name);
-	if (fd == -1) {
-		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-			return NO_FD;
-		return broken(p, "open");
-	}
+	if (fd == -1)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ?
+		    0 : broken(p, "open");
 	if (fstat(fd, &st) == -1)
-		(void)broken(p, "look at");
+		rc = broken(p, "look at");
 	else if (p->depth > 0 && st.st_dev != w->dev)
-		(void)refuse(p, "another file system is mounted here: "
+		rc = refuse(p, "another file system is mounted here: "
 		    "unmount it");
 	else {
 		w->dev = st.st_dev;
-		return fd;
+		rc = walk_names(w, p, fd, -1);
 	}
-	(void)close(fd);		/* only read */
-	return -1;
+	close_read(fd);
+	return rc;
 }
 
 /*
@@ -3343,7 +3176,7 @@ remove_open(struct walk *w, const struct place *p)
 static int
 remove_visit(struct walk *w, const struct place *p)
 {
-	int fd, tries, rc;
+	int tries;
 
 	for (tries = 0; tries < AGAIN; tries++) {
 		if (unlinkat(p->s, p->name, 0) == 0 || errno == ENOENT)
@@ -3357,41 +3190,88 @@ remove_visit(struct walk *w, const struct place *p)
 			return broken(p, "remove (is it a mount point?)");
 		if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
 			return broken(p, "remove");
-		fd = remove_open(w, p);
-		if (fd == NO_FD)
-			continue;
-		rc = fd == -1 ? -1 : walk_names(w, p, fd, -1);
-		if (fd != -1)
-			(void)close(fd);	/* only read */
-		if (rc == -1)
+		if (remove_below(w, p) == -1)
 			return -1;
 	}
 	return broken(p, "remove");
 }
 
+/* What a copy is given when all is in it: it is on disk then. */
 static int
-seal_visit(struct walk *w, const struct place *p)
+finish(int fd, const struct stat *st)
 {
-	struct stat st;
-	int fd, rc;
+	const struct timespec ts[2] = {
+		{ .tv_nsec = UTIME_OMIT }, st->st_mtim
+	};
 
-	fd = look(w, p, &st);
-	if (fd == NO_FD)
-		return refuse(p, "is a symbolic link, which puppet does not "
-		    "make");
-	if (fd == -1)
-		return -1;
-	rc = 0;
-	if (st.st_uid != 0 && st.st_uid != w->owner)
-		rc = refuse(p, "belongs to another user than it should");
-	else if (S_ISDIR(st.st_mode))
-		rc = walk_names(w, p, fd, -1);
-	else if (st.st_nlink != 1)
-		rc = refuse(p, "has another name elsewhere");
-	if (rc == 0 && sync_fd(fd) == -1)
-		rc = broken(p, "have on disk");
-	(void)close(fd);		/* it has been synced */
+	return give(fd, st) == -1 || futimens(fd, ts) == -1 ? -1 : sync_fd(fd);
+}
+
+static int
+copy_bytes(const struct place *p, int s, int d, off_t size)
+{
+	char bytes[BYTES_SIZE];
+	ssize_t n;
+	off_t at;
+
+	for (at = 0; ; at += n) {
+		if (interrupted())
+			return refuse(p, "interrupted");
+		n = read_at(s, bytes, sizeof bytes, at);
+		if (n == -1)
+			return broken(p, "read");
+		if (n > size - at || (n == 0 && at < size))
+			return refuse(p, "changed its size while it was read");
+		if (n == 0)
+			return 0;
+		if (write_all(d, bytes, (size_t)n) == -1)
+			return broken(p, "write the copy of");
+	}
+}
+
+/* Nothing is left of a copy that failed. */
+static int
+copy_file(const struct place *p, int s, const struct stat *st)
+{
+	int d, rc;
+
+	d = open_at(p->d, p->as, O_WRONLY | O_CREAT | O_EXCL,
+	    st->st_mode & 0777);
+	if (d == -1)
+		return broken(p, "create the copy of");
+	rc = copy_bytes(p, s, d, st->st_size);
+	if (rc == 0 && finish(d, st) == -1)
+		rc = broken(p, "keep owner, mode and time of");
+	if (close_fd(d) == -1 && rc == 0)
+		rc = broken(p, "close the copy of");
+	if (rc == -1 && unlinkat(p->d, p->as, 0) == -1)
+		(void)broken(p, "remove the copy of");
 	return rc;
+}
+
+static int
+copy_link(const struct place *p, const struct stat *st)
+{
+	const struct timespec ts[2] = {
+		{ .tv_nsec = UTIME_OMIT }, st->st_mtim
+	};
+	char target[PATH_SIZE];
+	ssize_t n;
+	int rc;
+
+	n = readlinkat(p->s, p->name, target, sizeof target);
+	if (n == -1 || n == sizeof target)
+		return broken(p, "read the link");
+	target[n] = '\0';
+	if (symlinkat(target, p->d, p->as) == -1)
+		return broken(p, "create the copy of");
+	do
+		rc = fchownat(p->d, p->as, st->st_uid, st->st_gid,
+		    AT_SYMLINK_NOFOLLOW);
+	while (rc == -1 && errno == EINTR);
+	if (rc == -1 || utimensat(p->d, p->as, ts, AT_SYMLINK_NOFOLLOW) == -1)
+		return broken(p, "keep owner and time of");
+	return 0;
 }
 
 /* Holds a copy against its original, by the descriptor of its directory. */
@@ -3403,37 +3283,15 @@ copy_prove(const struct place *top, int d, const char *skip)
 		.name = top->name, .as = ".", .s = top->s, .d = d
 	};
 	struct walk w = {
-		.visit = compare_visit, .skip = skip, .fresh = 1,
-		.difference = difference
+		.visit = look_visit, .act = compare_act, .skip = skip,
+		.fresh = 1, .difference = difference
 	};
 	int rc;
 
-	rc = compare_visit(&w, &made);
+	rc = look_visit(&w, &made);
 	if (rc == 1)
 		return complainx("the copy of %s is not like the original: %s",
 		    top->name, difference);
-	return rc;
-}
-
-/* The copy is closed to everybody else until all of it is proved. */
-static int
-copy_top(const struct place *top, int d, const char *skip)
-{
-	struct walk w = { .visit = copy_visit, .skip = skip };
-	struct stat st;
-	int s, rc;
-
-	s = look(&w, top, &st);
-	if (s == -1)
-		return -1;
-	rc = walk_names(&w, top, s, d);
-	if (rc == 0)
-		rc = copy_prove(top, d, skip);
-	if (rc == 0 && finish(d, &st) == -1)
-		rc = broken(top, "keep owner, mode and time of");
-	if (rc == 0 && sync_fd(top->d) == -1)
-		rc = broken(top, "have on disk the copy of");
-	(void)close(s);			/* only read */
 	return rc;
 }
 
@@ -3460,6 +3318,40 @@ copy_undo(const struct place *top, int d)
 	held = before;
 }
 
+/*
+ * The top of a copy is closed to everybody else until all of it is proved; if
+ * anything failed, nothing is left.
+ */
+static int
+copy_dir(struct walk *w, const struct place *p, int s, const struct stat *st)
+{
+	int d, rc;
+
+	d = dir_new(p->d, p->as);
+	if (d == -1)
+		return -1;
+	rc = walk_names(w, p, s, d);
+	if (rc == 0 && p->depth == 0)
+		rc = copy_prove(p, d, w->skip);
+	if (rc == 0 && finish(d, st) == -1)
+		rc = broken(p, "keep owner, mode and time of");
+	if (rc == 0 && p->depth == 0 && sync_fd(p->d) == -1)
+		rc = broken(p, "have on disk the copy of");
+	if (rc == -1 && p->depth == 0)
+		copy_undo(p, d);
+	close_read(d);
+	return rc;
+}
+
+static int
+copy_act(struct walk *w, const struct place *p, int s, const struct stat *st)
+{
+	if (S_ISLNK(st->st_mode))
+		return copy_link(p, st);
+	return S_ISREG(st->st_mode) ? copy_file(p, s, st) :
+	    copy_dir(w, p, s, st);
+}
+
 int
 tree_copy(int sat, const char *sname, int dat, const char *dname,
     const char *skip)
@@ -3467,19 +3359,12 @@ tree_copy(int sat, const char *sname, int dat, const char *dname,
 	const struct place top = {
 		.name = sname, .as = dname, .s = sat, .d = dat
 	};
-	struct walk count = { .visit = count_visit, .skip = skip };
-	int d, rc;
+	struct walk first = {
+		.visit = look_visit, .act = count_act, .skip = skip
+	};
+	struct walk w = { .visit = look_visit, .act = copy_act, .skip = skip };
 
-	if (count_visit(&count, &top) == -1)
-		return -1;
-	d = dir_new(dat, dname);
-	if (d == -1)
-		return -1;
-	rc = copy_top(&top, d, skip);
-	if (rc == -1)
-		copy_undo(&top, d);
-	(void)close(d);			/* it has been synced */
-	return rc;
+	return look_visit(&first, &top) == -1 ? -1 : look_visit(&w, &top);
 }
 
 int
@@ -3490,19 +3375,22 @@ tree_compare(int sat, const char *sname, int dat, const char *dname,
 		.name = sname, .as = dname, .s = sat, .d = dat
 	};
 	struct walk w = {
-		.visit = compare_visit, .skip = skip, .difference = difference
+		.visit = look_visit, .act = compare_act, .skip = skip,
+		.difference = difference
 	};
 
-	return compare_visit(&w, &top);
+	return look_visit(&w, &top);
 }
 
 int
 tree_seal(int at, const char *name, uid_t owner)
 {
 	const struct place top = { .name = name, .s = at, .d = -1 };
-	struct walk w = { .visit = seal_visit, .owner = owner };
+	struct walk w = {
+		.visit = look_visit, .act = seal_act, .owner = owner
+	};
 
-	return seal_visit(&w, &top);
+	return look_visit(&w, &top);
 }
 
 int
@@ -3537,7 +3425,7 @@ file_copy(int sat, const char *spath, int dat, const char *dname)
 		rc = refuse(&p, "is larger than 256 MiB");
 	else
 		rc = copy_file(&p, s, &st);
-	(void)close(s);			/* only read */
+	close_read(s);
 	if (rc == -1)
 		return -1;
 	if (sync_fd(dat) == 0)

@@ -144,10 +144,8 @@ struct child {
 	pid_t pid;		/* 0: it has ended, and was waited for */
 	int out;		/* what it printed; -1: never started */
 	int status;		/* as waitpid gave it */
-	off_t from;		/* what was read of that */
-	size_t have, used;	/* bytes in the buffer of child_line */
+	off_t from;		/* what was read of that; 0: read it again */
 	const char *const *argv; /* for messages; must outlive the child */
-	char buf[1024];
 };
 
 /*
@@ -182,9 +180,6 @@ int	child_status(const struct child *);
  * read, or is cut off before its newline.
  */
 int	child_line(struct child *, char *, size_t);
-
-/* Reads again from the first line. */
-void	child_rewind(struct child *);
 
 /*
  * Shows on standard error, indented, the lines that it has printed since the

@@ -512,7 +512,7 @@ sign_explain(const struct mom *m, struct child *c)
 	names = strstr(m->list.asks, "alt names: ") != NULL;
 	extensions = strstr(m->list.asks, "authorization extension") != NULL;
 	refused = unsaid = 0;
-	child_rewind(c);
+	c->from = 0;
 	while (child_line(c, line, sizeof line) == 1) {
 		refused |= strstr(line, "disallowed") != NULL;
 		unsaid |= strstr(line, "Error encountered when attempting to "

@@ -1749,7 +1749,7 @@ child_said(struct child *c, const char *const words[])
 	char line[LINE_SIZE];
 	int i;
 
-	child_rewind(c);
+	c->from = 0;
 	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
 		for (i = 0; words[i] != NULL; i++)
 			if (strstr(line, words[i]) != NULL)

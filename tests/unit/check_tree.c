@@ -114,13 +114,14 @@ fdopendir(int fd)
 }
 
 ssize_t
-read(int fd, void *p, size_t n)
+pread(int fd, void *p, size_t n, off_t at)
 {
 	struct stat st;
 
 	if (bytes != NULL && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		happen(&bytes);
-	return REAL("read", ssize_t (*)(int, void *, size_t))(fd, p, n);
+	return REAL("pread", ssize_t (*)(int, void *, size_t, off_t))(fd, p, n,
+	    at);
 }
 
 /* What is on disk, in the order in which it got there, a line each. */
