@@ -482,9 +482,13 @@ output_open(void)
 	return fd;
 }
 
-/* In the child: what POSIX calls async-signal-safe, and nothing else. */
+/*
+ * In the child: what POSIX calls async-signal-safe, and nothing else.  The
+ * pipe closes at the exec, or brings the errno of what failed before it; so
+ * "could not start" is never taken for an exit status.
+ */
 static int
-child_exec(int out, const char *const argv[], char *const env[])
+child_exec(int out, int up, const char *const argv[], char *const env[])
 {
 	static const int reset[] = {
 		SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1,
@@ -501,7 +505,7 @@ child_exec(int out, const char *const argv[], char *const env[])
 		(void)sigaction(reset[i], &sa, NULL);	/* valid signals */
 	sa.sa_handler = SIG_IGN;
 	(void)sigaction(SIGTTOU, &sa, NULL);
-	if (setpgid(0, 0) == -1)
+	if (fcntl(up, F_SETFD, FD_CLOEXEC) == -1 || setpgid(0, 0) == -1)
 		return -1;
 	in = open("/dev/null", O_RDONLY);
 	if (in == -1 || dup2(in, STDIN_FILENO) == -1 ||
@@ -542,20 +546,6 @@ child_env(void)
 }
 
 static int
-pipe_open(int fd[2])
-{
-	if (pipe(fd) == -1)
-		return complain("make a pipe");
-	if (fcntl(fd[0], F_SETFD, FD_CLOEXEC) == -1 ||
-	    fcntl(fd[1], F_SETFD, FD_CLOEXEC) == -1) {
-		close_read(fd[0]);
-		close_read(fd[1]);
-		return complain("set up a pipe");
-	}
-	return 0;
-}
-
-static int
 child_reap(struct child *c, int options)
 {
 	pid_t p;
@@ -573,10 +563,6 @@ child_reap(struct child *c, int options)
 	return 1;
 }
 
-/*
- * The pipe closes at the exec, or brings the errno of what failed before it;
- * so "could not start" is never taken for an exit status.
- */
 int
 child_start(struct child *c, const char *const argv[])
 {
@@ -588,12 +574,15 @@ child_start(struct child *c, const char *const argv[])
 	c->argv = argv;
 	c->status = -1;
 	c->out = output_open();
-	if (c->out == -1 || pipe_open(fd) == -1)
+	if (c->out == -1)
 		return -1;
+	if (pipe(fd) == -1)
+		return complain("make a pipe");
 	env = child_env();
 	c->pid = fork();
 	if (c->pid == 0) {
-		(void)child_exec(c->out, argv, env);
+		close_read(fd[0]);
+		(void)child_exec(c->out, fd[1], argv, env);
 		e = errno;
 		(void)write_all(fd[1], (const char *)&e, sizeof e);
 		_exit(127);
@@ -622,19 +611,13 @@ child_ended(struct child *c)
 }
 
 int
-child_status(const struct child *c)
-{
-	if (c->out == -1 || c->status == -1 || !WIFEXITED(c->status))
-		return -1;
-	return WEXITSTATUS(c->status);
-}
-
-int
 child_wait(struct child *c)
 {
 	while (!child_ended(c))
 		nap(1000);
-	return child_status(c);
+	if (c->status == -1 || !WIFEXITED(c->status))
+		return -1;
+	return WEXITSTATUS(c->status);
 }
 
 void
@@ -667,7 +650,7 @@ child_wait_or_stop(struct child *c)
 		else
 			nap(1000);
 	}
-	return child_status(c);
+	return child_wait(c);
 }
 
 /*
@@ -711,6 +694,15 @@ child_line(struct child *c, char *line, size_t size)
 	return 1;
 }
 
+/* How many bytes are lines: what has no newline at its end is none. */
+static size_t
+lines_whole(const char *text, size_t n)
+{
+	while (n > 0 && text[n - 1] != '\n')
+		n--;
+	return n;
+}
+
 /*
  * How much of what was read is printed now: whole lines; of a line that fills
  * the buffer, whole letters; what is left of a child that has ended.
@@ -721,8 +713,7 @@ output_whole(const struct child *c, const char *text, size_t n, size_t size)
 	const unsigned char *const end = (const unsigned char *)text + n;
 	size_t lines, cut;
 
-	for (lines = n; lines > 0 && text[lines - 1] != '\n'; lines--)
-		;
+	lines = lines_whole(text, n);
 	if (lines > 0)
 		return lines;
 	if (n < size)
@@ -869,13 +860,6 @@ sync_fd(int fd)
 	return rc;
 }
 
-/* Whatever close says of EINTR, the descriptor is gone. */
-static int
-close_fd(int fd)
-{
-	return close(fd) == -1 && errno != EINTR ? -1 : 0;
-}
-
 /*
  * Opens the directory that holds the last component of a relative path, and
  * follows no link on the way.  The component goes into the buffer.
@@ -989,12 +973,6 @@ read_all(int fd, char *text, size_t size)
 	if (n != -1)
 		text[n] = '\0';
 	return n;
-}
-
-ssize_t
-file_read(int at, const char *path, char *text, size_t size)
-{
-	return read_all(file_open(at, path), text, size);
 }
 
 ssize_t
@@ -1340,15 +1318,6 @@ lock_wait(struct lock *k, int at, const char *name)
 	return rc;
 }
 
-/* How many bytes are lines: what has no newline at its end is none. */
-static size_t
-lines_whole(const char *text, size_t n)
-{
-	while (n > 0 && text[n - 1] != '\n')
-		n--;
-	return n;
-}
-
 /* Reads the lines there are.  Returns how many bytes, or -1. */
 static ssize_t
 lock_read(int fd, const char *name, char *text, size_t size)
@@ -1584,12 +1553,10 @@ puppetserver_path(const struct options *o, char program[PATH_SIZE])
 long
 number_read(const char *s)
 {
-	const int digits = *s != '\0';
-	long n;
+	size_t n;
 
-	for (n = 0; *s >= '0' && *s <= '9' && n < 100000000; s++)
-		n = 10 * n + (*s - '0');
-	return *s == '\0' && digits ? n : -1;
+	n = strspn(s, "0123456789");
+	return n > 0 && n < 10 && s[n] == '\0' ? strtol(s, NULL, 10) : -1;
 }
 
 int
@@ -1690,11 +1657,8 @@ hex_next(const char **p)
 	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
 	const char *d;
 
-	while (**p == ':')
-		(*p)++;
-	if (**p == '\0')
-		return -1;
-	d = strchr(digits, **p);
+	*p += strspn(*p, ":");
+	d = **p == '\0' ? NULL : strchr(digits, **p);
 	if (d == NULL)
 		return -1;
 	(*p)++;
@@ -2172,17 +2136,6 @@ static const struct {
 	{ ".1.3.39", "pp_cli_auth" }
 };
 
-static const char *
-extension_name(const char *oid)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof puppet_oid / sizeof puppet_oid[0]; i++)
-		if (strcmp(oid, puppet_oid[i].oid) == 0)
-			return puppet_oid[i].name;
-	return NULL;
-}
-
 /* The value of an extension: Puppet writes a UTF8String; else named. */
 static void
 value_read(struct list *l, struct der in)
@@ -2238,17 +2191,17 @@ extension_add(struct pem *p, struct list *l, struct der rest, struct der value)
 {
 	static const char puppet[] = "1.3.6.1.4.1.34380";
 	char oid[NAME_SIZE];
-	const char *name;
 	struct list o = { oid, sizeof oid };
+	size_t i;
 
 	list_add(&o, puppet);
 	if (list_oid(&o, rest) == -1 || o.room == 0 ||
 	    extension_seen(p->extensions, oid))
 		return -1;
 	list_add(l, "%s", oid);
-	name = extension_name(oid + strlen(puppet));
-	if (name != NULL)
-		list_add(l, " (%s)", name);
+	for (i = 0; i < sizeof puppet_oid / sizeof puppet_oid[0]; i++)
+		if (strcmp(oid + strlen(puppet), puppet_oid[i].oid) == 0)
+			list_add(l, " (%s)", puppet_oid[i].name);
 	value_read(l, value);
 	list_add(l, "\n");
 	return 0;
@@ -2521,7 +2474,7 @@ pem_load(struct pem *p, int at, const char *path, enum pem_kind kind)
 {
 	char text[TEXT_SIZE];
 
-	if (file_read(at, path, text, sizeof text) == -1)
+	if (read_all(file_open(at, path), text, sizeof text) == -1)
 		return errno == ENOENT ? 0 : complain("read %s", path);
 	return pem_read(p, text, kind) == 0;
 }
@@ -2603,13 +2556,6 @@ static const struct command {
 };
 
 enum { COMMANDS = sizeof command / sizeof command[0] };
-
-static int
-usage_of(const struct command *c)
-{
-	note("usage: cmregen %s %s %s", c->host, c->verb, c->synopsis);
-	return USAGE;
-}
 
 static int
 usage(void)
@@ -2817,8 +2763,11 @@ main(int argc, char *argv[])
 		(void)complainx("'%s %s' is no command", argv[1], argv[2]);
 		return usage();
 	}
-	if (options_read(&o, &command[i], argc - 2, argv + 2) == -1)
-		return usage_of(&command[i]);
+	if (options_read(&o, &command[i], argc - 2, argv + 2) == -1) {
+		note("usage: cmregen %s %s %s", command[i].host,
+		    command[i].verb, command[i].synopsis);
+		return USAGE;
+	}
 	return command_run(&command[i], &o);
 }
 
@@ -3242,7 +3191,8 @@ copy_file(const struct place *p, int s, const struct stat *st)
 	rc = copy_bytes(p, s, d, st->st_size);
 	if (rc == 0 && finish(d, st) == -1)
 		rc = broken(p, "keep owner, mode and time of");
-	if (close_fd(d) == -1 && rc == 0)
+	/* whatever close says of EINTR, the descriptor is gone */
+	if (close(d) == -1 && errno != EINTR && rc == 0)
 		rc = broken(p, "close the copy of");
 	if (rc == -1 && unlinkat(p->d, p->as, 0) == -1)
 		(void)broken(p, "remove the copy of");

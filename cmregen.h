@@ -170,9 +170,6 @@ int	child_wait_or_stop(struct child *);
 /* Sends SIGTERM to its group, SIGKILL ten seconds later; waits for it. */
 void	child_stop(struct child *);
 
-/* As child_wait, of a child that has ended. */
-int	child_status(const struct child *);
-
 /*
  * Reads the next line of what it has printed (nothing, where it was never
  * started), without the newline and any carriage return, into a buffer of that
@@ -230,17 +227,11 @@ int	path_dir(const char *);
 int	file_open(int, const char *);
 
 /*
- * Reads such a file whole into a buffer of that size and ends it with a 0
- * byte.  Returns the number of bytes, or -1 with errno, unreported: ENOENT
- * where it does not exist, EFBIG where it does not fit, EINVAL where it is no
- * regular file.
- */
-ssize_t	file_read(int, const char *, char *, size_t);
-
-/*
- * Reads in the same way a file that an absolute path names; links on the way
- * to its last component are followed.  Reports nothing but a path that is
- * none.
+ * Reads a file that an absolute path names (links on the way to its last
+ * component are followed) whole into a buffer of that size, and ends it with a
+ * 0 byte.  Returns the number of bytes, or -1 with errno: ENOENT where it does
+ * not exist, EFBIG where it does not fit, EINVAL where it is no regular file.
+ * Reports nothing but a path that is not absolute.
  */
 ssize_t	path_read(const char *, char *, size_t);
 
@@ -422,8 +413,8 @@ struct pem {
 int	pem_read(struct pem *, const char *, enum pem_kind);
 
 /*
- * Reads such a file below an open directory, as file_read does.  Returns 1; 0
- * where it does not exist or is not complete yet; or -1.
+ * Reads such a file, shorter than TEXT_SIZE, by file_open.  Returns 1; 0 where
+ * it does not exist or is not complete yet; or -1.
  */
 int	pem_load(struct pem *, int, const char *, enum pem_kind);
 

@@ -337,7 +337,7 @@ clean(struct mom *m)
 	if (act(&c, clean_argv(m, argv)) == -1 && c.out == -1)
 		rc = NOT_DONE;
 	else
-		rc = clean_judge(m, &c, child_status(&c));
+		rc = clean_judge(m, &c, child_wait(&c));
 	child_close(&c);
 	return rc;
 }
@@ -585,7 +585,7 @@ mom_sign(const struct options *o)
 	if (act(&c, sign_argv(&m, argv)) == -1 && c.out == -1)
 		rc = NOT_DONE;
 	else
-		rc = sign_judge(&m, &c, child_status(&c));
+		rc = sign_judge(&m, &c, child_wait(&c));
 	child_close(&c);
 	return rc;
 }

@@ -680,7 +680,7 @@ service_take(struct node *n, int i, const char *ensure)
 	enabled = 0;
 	while ((rc = child_line(c, line, sizeof line)) == 1)
 		service_line(line, &running, &enabled);
-	if (rc == 0 && (running == -1 || child_status(c) != 0))
+	if (rc == 0 && (running == -1 || child_wait(c) != 0))
 		rc = complainx("puppet did not tell the state of the service "
 		    "%s", service_name[i]);
 	else if (rc == 0 && ensure != NULL &&
@@ -2491,7 +2491,7 @@ agent_run(struct node *n)
 	}
 	child_stop(&c);
 	child_follow(&c);
-	status = child_status(&c);
+	status = child_wait(&c);
 	rc = status == 1 && child_said(&c, busy_words) ? AGAIN : FAILED;
 	if (status == 0 || status == 2 || status == 4 || status == 6)
 		rc = RAN;

@@ -753,7 +753,7 @@ status_of(const char *line)
 
 	ck_assert_int_eq(shell(&c, line), 0);
 	rc = child_wait(&c);
-	ck_assert_int_eq(child_status(&c), rc);
+	ck_assert_int_eq(child_wait(&c), rc);
 	ck_assert_int_eq(c.pid, 0);
 	child_close(&c);
 	return rc;
@@ -816,7 +816,7 @@ START_TEST(child_ended_never_waits)
 		nap(20);
 	ck_assert_int_eq(child_ended(&c), 1);
 	ck_assert_int_eq(child_ended(&c), 1);
-	ck_assert_int_eq(child_status(&c), 0);
+	ck_assert_int_eq(child_wait(&c), 0);
 	child_close(&c);
 }
 END_TEST
@@ -1165,7 +1165,7 @@ START_TEST(child_stop_ends_one_that_ignores_SIGTERM)
 	nap(100);
 	child_stop(&c);
 	ck_assert_int_eq(c.pid, 0);
-	ck_assert_int_eq(child_status(&c), -1);
+	ck_assert_int_eq(child_wait(&c), -1);
 	ck_assert_int_ge(seconds() - at, 9);
 	ck_assert_int_le(seconds() - at, 15);
 	child_close(&c);
@@ -1437,36 +1437,33 @@ START_TEST(file_open_follows_no_link)
 }
 END_TEST
 
-START_TEST(file_read_reads_a_regular_file_whole)
+START_TEST(path_read_reads_a_regular_file_whole)
 {
 	char s[9];
-	int at;
 
 	sh("mkdir a; printf 12345678 >a/f; printf 123456789 >a/big; "
 	    ": >a/empty; mkfifo a/fifo; mkdir a/dir; ln -s f a/link; "
 	    "ln -s nowhere a/dangling");
-	at = here();
-	ck_assert_int_eq((int)file_read(at, "a/f", s, sizeof(s)), 8);
+	ck_assert_int_eq((int)path_read(path("a/f"), s, sizeof(s)), 8);
 	ck_assert_str_eq(s, "12345678");
-	ck_assert_int_eq((int)file_read(at, "a/empty", s, sizeof(s)), 0);
+	ck_assert_int_eq((int)path_read(path("a/empty"), s, sizeof(s)), 0);
 	ck_assert_str_eq(s, "");
 	errno = 0;
-	ck_assert_int_eq((int)file_read(at, "a/big", s, sizeof(s)), -1);
+	ck_assert_int_eq((int)path_read(path("a/big"), s, sizeof(s)), -1);
 	ck_assert_int_eq(errno, EFBIG);
 	errno = 0;
-	ck_assert_int_eq((int)file_read(at, "a/none", s, sizeof(s)), -1);
+	ck_assert_int_eq((int)path_read(path("a/none"), s, sizeof(s)), -1);
 	ck_assert_int_eq(errno, ENOENT);
 	errno = 0;
-	ck_assert_int_eq((int)file_read(at, "a/fifo", s, sizeof(s)), -1);
+	ck_assert_int_eq((int)path_read(path("a/fifo"), s, sizeof(s)), -1);
 	ck_assert_int_eq(errno, EINVAL);
 	errno = 0;
-	ck_assert_int_eq((int)file_read(at, "a/dir", s, sizeof(s)), -1);
+	ck_assert_int_eq((int)path_read(path("a/dir"), s, sizeof(s)), -1);
 	ck_assert_int_eq(errno, EINVAL);
-	ck_assert_int_eq((int)file_read(at, "a/link", s, sizeof(s)), -1);
+	ck_assert_int_eq((int)path_read(path("a/link"), s, sizeof(s)), -1);
 	errno = 0;
-	ck_assert_int_eq((int)file_read(at, "a/dangling", s, sizeof(s)), -1);
+	ck_assert_int_eq((int)path_read(path("a/dangling"), s, sizeof(s)), -1);
 	ck_assert_int_ne(errno, ENOENT);
-	(void)close(at);
 }
 END_TEST
 
@@ -2250,7 +2247,7 @@ add_files(TCase *tc)
 	tcase_add_test(tc, puppetserver_refuses_what_is_too_long);
 	tcase_add_test(tc, path_open_below_follows_no_link);
 	tcase_add_test(tc, file_open_follows_no_link);
-	tcase_add_test(tc, file_read_reads_a_regular_file_whole);
+	tcase_add_test(tc, path_read_reads_a_regular_file_whole);
 	tcase_add_test(tc, name_exists_sees_any_name);
 	tcase_add_test(tc, name_move_renames_between_directories);
 	tcase_add_test(tc, name_move_replaces_nothing);
