@@ -1186,48 +1186,31 @@ dir_like(int at, const char *name, int mat, const char *mname)
 	return dir_end(at, name, fd, rc);
 }
 
-/* Opens one of owner_like's two. */
-static int
-owner_open(int at, const char *path, struct stat *st)
-{
-	int fd;
-
-	fd = file_open(at, path);
-	if (fd == -1) {
-		(void)complain("open %s", path);
-		return -1;
-	}
-	if (fstat(fd, st) == -1)
-		(void)complain("look at %s", path);
-	else if (!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode))
-		(void)complainx("%s is neither a file nor a directory", path);
-	else
-		return fd;
-	close_read(fd);
-	return -1;
-}
-
 int
 owner_like(int at, const char *path, int mat, const char *mpath)
 {
 	struct stat st, model;
-	int fd, rc;
+	int fd, mfd, rc;
 
-	fd = owner_open(mat, mpath, &model);
-	if (fd == -1)
-		return -1;
-	close_read(fd);
-	fd = owner_open(at, path, &st);
-	if (fd == -1)
-		return -1;
+	mfd = file_open(mat, mpath);
+	if (mfd == -1)
+		return complain("open %s", mpath);
 	rc = 0;
-	if (S_ISREG(st.st_mode) && st.st_nlink != 1)
+	fd = file_open(at, path);
+	if (fd == -1)
+		rc = complain("open %s", path);
+	else if (fstat(fd, &st) == -1 || fstat(mfd, &model) == -1)
+		rc = complain("look at %s and %s", path, mpath);
+	else if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		rc = complainx("%s is neither a file nor a directory", path);
+	else if (S_ISREG(st.st_mode) && st.st_nlink != 1)
 		rc = complainx("%s has another name elsewhere", path);
 	else if ((st.st_mode & S_IFMT) != (model.st_mode & S_IFMT))
 		rc = complainx("%s is not of the type of %s", path, mpath);
 	else if (give(fd, &model) == -1 || sync_fd(fd) == -1)
 		rc = complain("give %s owner and mode of %s", path, mpath);
 	close_read(fd);
+	close_read(mfd);
 	return rc;
 }
 
@@ -1261,7 +1244,7 @@ lock_ours(int fd, const char *name, struct stat *st)
 	return 0;
 }
 
-/* Returns LOCK_TAKEN, LOCK_HELD, LOCK_GONE, or -1. */
+/* Returns LOCK_TAKEN, LOCK_HELD, or -1. */
 static int
 lock_fd(const struct lock *k, struct stat *st)
 {
@@ -1541,13 +1524,11 @@ puppet_major(const struct options *o)
 int
 puppetserver_path(const struct options *o, char program[PATH_SIZE])
 {
-	size_t dir;
+	int dir;
 
-	dir = (size_t)(strrchr(o->puppet, '/') - o->puppet);
-	if (format(program, PATH_SIZE, "%s", o->puppet) == -1 ||
-	    format(program + dir, PATH_SIZE - dir, "/puppetserver") == -1)
-		return complainx("%s: too long", o->puppet);
-	return 0;
+	dir = (int)(strrchr(o->puppet, '/') - o->puppet);
+	return format(program, PATH_SIZE, "%.*s/puppetserver", dir,
+	    o->puppet) == -1 ? complainx("%s: too long", o->puppet) : 0;
 }
 
 long
