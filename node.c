@@ -2382,9 +2382,39 @@ fetch_failed(const struct node *n, struct child *c, const struct pem *request)
 	return -1;
 }
 
+/* What puppet could not write whole, for a full disk, is in its way. */
+static int
+torn_remove(const struct node *n, int file)
+{
+	char name[NAME_SIZE];
+	int at, rc;
+
+	if (n->o->dry || file_size(n, NEXT, file) == -1)
+		return 0;
+	at = path_open_below(n->place[NEXT].at, in(n, NEXT, n->file[file]),
+	    name);
+	if (at == -1)
+		return -1;
+	rc = name_remove(at, name);
+	(void)close(at);		/* a directory */
+	return rc;
+}
+
+/* Says what a CA has dropped or added. */
+static void
+changes_show(const struct pem *request, const struct pem *cert)
+{
+	if (request->fingerprint[0] != '\0' && !request->odd &&
+	    lines_differ(request->names, cert->names, line_show) +
+	    lines_differ(request->extensions, cert->extensions, line_show) > 0)
+		note("the CA has left that out (-) or added it (+); if that "
+		    "is not wanted, go back with 'cmregen node restore', "
+		    "later with -a");
+}
+
 /*
  * Fetches the certificate into next.  Puppet removes the request when it is
- * there, so that is read before; what a CA has dropped or added is said.
+ * there, so that is read before.
  */
 static int
 fetch(struct node *n)
@@ -2398,6 +2428,8 @@ fetch(struct node *n)
 		return -1;
 	c.child.out = -1;
 	rc = fetched(n, &cert);
+	if (rc == 0 && torn_remove(n, CERT) == -1)
+		return -1;
 	/* below 6 an agent fetches a CRL only from a MoM that it verifies */
 	if (rc == 1 && n->major < SSL_COMMAND && file_size(n, NEXT, CRL) < 1)
 		rc = 0;
@@ -2419,12 +2451,8 @@ fetch(struct node *n)
 	if (rc == 0)
 		rc = fetch_failed(n, &c.child, &request);
 	child_close(&c.child);
-	if (rc == 1 && request.fingerprint[0] != '\0' && !request.odd &&
-	    lines_differ(request.names, cert.names, line_show) +
-	    lines_differ(request.extensions, cert.extensions, line_show) > 0)
-		note("the CA has left that out (-) or added it (+); if that "
-		    "is not wanted, go back with 'cmregen node restore', "
-		    "later with -a");
+	if (rc == 1)
+		changes_show(&request, &cert);
 	return rc == 1 ? 0 : -1;
 }
 

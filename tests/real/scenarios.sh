@@ -838,7 +838,9 @@ s_extensions()
 	cm node 0 node prepare -a
 	line=$(next_line)
 	follow 1
-	check "mom sign does not show the role" printed pe_compiler
+	# puppet cert keeps them to itself
+	[ "$version" = 5 ] ||
+	    check "mom sign does not show the role" printed pe_compiler
 	check "what must be allowed is not named" printed \
 	    allow-authorization-extensions
 	refuse "signed all the same" signed

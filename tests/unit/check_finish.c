@@ -263,6 +263,19 @@ START_TEST(finish_does_not_wait_for_what_waiting_does_not_mend)
 }
 END_TEST
 
+/* Below 6 puppet chokes on it for ever. */
+START_TEST(a_certificate_that_was_not_written_whole_is_fetched_again)
+{
+	quiet_place(_i == 0 ? FIVE : SEVEN, "signed");
+	sh(": >" NEXT "/certs/" CM1 ".pem; chown 52001:52001 " NEXT
+	    "/certs/" CM1 ".pem");
+	assert_status(node("finish", "-n", NULL), 0);
+	sh("test -e " NEXT "/certs/" CM1 ".pem");
+	assert_status(node("finish", "-w", "0", NULL), 0);
+	ends_finished();
+}
+END_TEST
+
 static const struct {
 	const char *as, *says;
 } dropped[] = {
@@ -795,6 +808,8 @@ finish_case(void)
 	    COUNT(checks));
 	tcase_add_loop_test(tc, a_certificate_of_another_key_is_never_used, 0,
 	    2);
+	tcase_add_loop_test(tc,
+	    a_certificate_that_was_not_written_whole_is_fetched_again, 0, 2);
 	tcase_add_loop_test(tc,
 	    finish_does_not_wait_for_what_waiting_does_not_mend, 0,
 	    COUNT(hopeless));
