@@ -348,6 +348,9 @@ reset()
 	find "$etc${cadir#"$puppetlabs"}" -mindepth 1 -delete
 	cp -a "$old/mom/puppetlabs${cadir#"$puppetlabs"}/." \
 	    "$etc${cadir#"$puppetlabs"}/"
+	# Below 6 the CA takes its list of what is revoked from there.
+	[ "$version" != 5 ] || cp -p "$old/mom/puppetlabs/puppet/ssl/crl.pem" \
+	    "$etc/puppet/ssl/crl.pem"
 	find "$etc" "${ours[@]}" -delete
 	rm -f "$etc/code/environments/production/manifests/more.pp"
 	# What a scenario that failed has left in the settings of the CA.
