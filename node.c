@@ -767,8 +767,8 @@ services_start(struct node *n, int set)
 
 /*
  * Has these take the ssl that is there now: the server by a reload, which is
- * the shortest time without an answer, the others meanwhile by stop and start.
- * Returns those that do not run.
+ * the shortest time without an answer and gets the machine to itself; then the
+ * others, which were stopped before.  Returns those that do not run.
  */
 static int
 services_serve(struct node *n, int set)
@@ -777,7 +777,7 @@ services_serve(struct node *n, int set)
 	const char *const argv[] = { program, "reload", NULL };
 	const int server = set & SERVERS, others = set & OTHERS;
 	struct child c;
-	int bad, told;
+	int told;
 
 	if (set == 0)
 		return 0;
@@ -785,22 +785,19 @@ services_serve(struct node *n, int set)
 		return set;
 	busy("%s%s%s%s", server == 0 ? "" : "reloading the server",
 	    server == 0 || others == 0 ? "" : ", ", others == 0 ? "" :
-	    "restarting ", service_names(others));
+	    "starting ", service_names(others));
 	if (server != 0 && n->o->dry)
 		child_say(argv);
-	else if (server != 0)
+	else if (server != 0) {
 		(void)child_start(&c, argv);
-	bad = services(n, others, "ensure=stopped");
-	bad |= services(n, others, "ensure=running");
-	if (server == 0 || n->o->dry)
-		return bad;
-	told = child_wait(&c) == 0;
-	if (!told || n->o->verbose)
-		child_show(&c);
-	if (!told)
-		(void)services(n, server, "ensure=stopped");
-	child_close(&c);
-	return bad | services_start(n, server);
+		told = child_wait(&c) == 0;
+		if (!told || n->o->verbose)
+			child_show(&c);
+		if (!told)
+			(void)services(n, server, "ensure=stopped");
+		child_close(&c);
+	}
+	return services_start(n, set);
 }
 
 /*
@@ -2306,12 +2303,17 @@ stop_undo(struct node *n)
 static int
 exchange_undo(struct node *n)
 {
+	int set, bad;
+
 	hold();
 	/* one of ssl and next is what was made, or it is lost */
 	if (there(n, SSL) + there(n, NEXT) < 1 || swap_back(n) == -1 ||
 	    there(n, NEXT) != 1)
 		return stands(n);
-	return undone(n, services_serve(n, journal_set(n) & ~PUPPET));
+	set = journal_set(n) & ~PUPPET;
+	busy("going back to the old certificate");
+	bad = services(n, set & OTHERS, "ensure=stopped");
+	return undone(n, bad | services_serve(n, set));
 }
 
 /*
