@@ -90,39 +90,24 @@ enum how { SWAP_INSIDE, SWAP_TOP, PLANT };
 
 struct row {
 	const char *name, *template;
-	int parent;		/* the directory of ssl is his, too */
 	const char *args[8];	/* of the program, or of another one */
 	const char *program;	/* which must be seen to fall */
 };
 
 #define P "-p", "@/node/bin/puppet"
 
+/* Those of the program are played twice, see his_parent. */
 static const struct row rows[] = {
-	{ "prepare", "cleaned7", 0, { "node", "prepare", P, NULL }, NULL },
-	{ "prepare", "cleaned5", 0, { "node", "prepare", P, NULL }, NULL },
-	{ "finish", "signed7", 0, { "node", "finish", P, "-w", "0",
-	    NULL }, NULL },
-	{ "finish", "signed5", 0, { "node", "finish", P, "-w", "0",
-	    NULL }, NULL },
-	{ "restore", "finished7", 0, { "node", "restore", P, "-a",
-	    NULL }, NULL },
-	{ "back", "unproven7", 0, { "node", "restore", P, NULL }, NULL },
-	{ "rescue", "finished7", 0, { "node", "restore", "-a", "-r", "@/node",
+	{ "prepare", "cleaned7", { "node", "prepare", P, NULL }, NULL },
+	{ "prepare", "cleaned5", { "node", "prepare", P, NULL }, NULL },
+	{ "finish", "signed7", { "node", "finish", P, "-w", "0", NULL }, NULL },
+	{ "finish", "signed5", { "node", "finish", P, "-w", "0", NULL }, NULL },
+	{ "restore", "finished7", { "node", "restore", P, "-a", NULL }, NULL },
+	{ "back", "unproven7", { "node", "restore", P, NULL }, NULL },
+	{ "rescue", "finished7", { "node", "restore", "-a", "-r", "@/node",
 	    "-s", "/puppet/ssl", NULL }, NULL },
-	{ "status", "unproven7", 0, { "node", "status", P, NULL }, NULL },
-	{ "prepare", "cleaned7", 1, { "node", "prepare", P, NULL }, NULL },
-	{ "prepare", "cleaned5", 1, { "node", "prepare", P, NULL }, NULL },
-	{ "finish", "signed7", 1, { "node", "finish", P, "-w", "0",
-	    NULL }, NULL },
-	{ "finish", "signed5", 1, { "node", "finish", P, "-w", "0",
-	    NULL }, NULL },
-	{ "restore", "finished7", 1, { "node", "restore", P, "-a",
-	    NULL }, NULL },
-	{ "back", "unproven7", 1, { "node", "restore", P, NULL }, NULL },
-	{ "rescue", "finished7", 1, { "node", "restore", "-a", "-r", "@/node",
-	    "-s", "/puppet/ssl", NULL }, NULL },
-	{ "status", "unproven7", 1, { "node", "status", P, NULL }, NULL },
-	{ "cp -a", "cleaned7", 0, { "-a", "@/node/puppet/ssl",
+	{ "status", "unproven7", { "node", "status", P, NULL }, NULL },
+	{ "cp -a", "cleaned7", { "-a", "@/node/puppet/ssl",
 	    "@/node/puppet/ssl_bak", NULL }, "/bin/cp" },
 };
 
@@ -144,6 +129,7 @@ static struct place place;
 static const char *work, *program;
 static unsigned dice = 1;
 static int to_attacker, from_attacker, verbose;
+static int his_parent;		/* the directory of ssl is his, too */
 static pid_t attacker;
 
 static unsigned
@@ -346,7 +332,7 @@ skeleton(const struct row *r)
 	tree_wipe(AT_FDCWD, "stage");
 	place_fill(&place, path("%s/template.%s", work, r->template));
 	put_dir("stage", 0755);
-	if (chown("stage", OWNER, OWNER) == -1 || (r->parent &&
+	if (chown("stage", OWNER, OWNER) == -1 || (his_parent &&
 	    chown(path("%s/node/puppet", place.dir), OWNER, OWNER) == -1))
 		err(2, "give away a directory");
 	if (rename(path("%s/node/bin", place.dir), path("%s/node/real",
@@ -372,7 +358,7 @@ choose(const struct row *r, struct order *o)
 		o->delay = 0;
 		return;
 	}
-	if (!r->parent || roll(4) == 0) {
+	if (!his_parent || roll(4) == 0) {
 		o->how = SWAP_INSIDE;
 		o->a = (int)roll(COUNT(trees));
 		o->b = (int)roll(COUNT(inside));
@@ -427,7 +413,7 @@ judge_work(const struct row *r, const struct order *o, int *fell)
 {
 	const char *next;
 
-	if (r->parent || r->program != NULL)
+	if (his_parent || r->program != NULL)
 		return;
 	if (strchr(r->template, '5') == NULL)
 		fell[REACHED] |= shared->reached;
@@ -497,7 +483,7 @@ play_row(const struct row *r, long rounds, long seconds)
 		fallen += (unsigned long)any;
 	}
 	(void)printf("%-8s %-10s %-6s %6lu %6lu %6lu %6lu %7lu %6lu",
-	    r->name, r->template, r->parent ? "parent" : "owner", n,
+	    r->name, r->template, his_parent ? "parent" : "owner", n,
 	    status[0], status[1], status[3], (shared->swaps - swaps) / n,
 	    fallen);
 	for (f = 0; f < FALLS; f++)
@@ -517,7 +503,7 @@ wanted(const struct row *r, char *names[])
 	if (names[0] == NULL)
 		return 1;
 	for (; names[0] != NULL; names++)
-		if (strstr(path("%s %s %s", r->name, r->template, r->parent ?
+		if (strstr(path("%s %s %s", r->name, r->template, his_parent ?
 		    "parent" : "owner"), names[0]) != NULL)
 			return 1;
 	return 0;
@@ -544,6 +530,7 @@ begin(void)
 static int
 play_rows(char *names[], long rounds, long seconds)
 {
+	const struct row *r;
 	unsigned long fallen;
 	int failed, i, passed;
 
@@ -551,12 +538,14 @@ play_rows(char *names[], long rounds, long seconds)
 	(void)printf("%-8s %-10s %-6s %6s %6s %6s %6s %7s %6s\n", "command",
 	    "state", "he is", "rounds", "0", "1", "3", "swaps", "fallen");
 	passed = failed = 0;
-	for (i = 0; i < COUNT(rows); i++) {
-		if (!wanted(&rows[i], names))
+	for (i = 0; i < 2 * COUNT(rows); i++) {
+		r = &rows[i % COUNT(rows)];
+		his_parent = i >= COUNT(rows);
+		if ((his_parent && r->program != NULL) || !wanted(r, names))
 			continue;
-		fallen = play_row(&rows[i], rounds, seconds);
-		passed += (fallen == 0) == (rows[i].program == NULL);
-		failed += (fallen == 0) != (rows[i].program == NULL);
+		fallen = play_row(r, rounds, seconds);
+		passed += (fallen == 0) == (r->program == NULL);
+		failed += (fallen == 0) != (r->program == NULL);
 	}
 	(void)printf("%d passed, %d failed\n", passed, failed);
 	(void)fflush(stdout);
