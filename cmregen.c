@@ -105,8 +105,7 @@ read_at(int fd, char *p, size_t size, off_t at)
 	return (ssize_t)have;
 }
 
-/* Closes what has no bytes to lose: it was only read, or synced. */
-static void
+void
 close_read(int fd)
 {
 	const int before = errno;

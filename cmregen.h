@@ -220,6 +220,12 @@ int	dir_open(int, const char *);
 int	path_dir(const char *);
 
 /*
+ * Closes what has no bytes to lose: a directory, or what was only read, or
+ * synced; of -1 nothing.  Leaves errno alone.
+ */
+void	close_read(int);
+
+/*
  * Opens for reading what a relative path names below an open directory, and
  * follows no symbolic link.  Reports nothing.  Returns a descriptor, or -1
  * with errno.

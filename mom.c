@@ -371,7 +371,7 @@ mom_clean(const struct options *o)
 		rc = clean(&m);
 		(void)lock_drop(&lock);	/* it has complained */
 	}
-	(void)close(at);		/* only read */
+	close_read(at);
 	return rc;
 }
 

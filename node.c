@@ -1050,15 +1050,14 @@ inside(int at, const struct place *what)
 		}
 		last = st;
 		up = dir_open(fd, "..");
-		(void)close(fd);		/* only read */
+		close_read(fd);
 		fd = up;
 		if (fd == -1 || fstat(fd, &st) == -1)
 			rc = -1;
 		else if (st.st_dev == last.st_dev && st.st_ino == last.st_ino)
 			break;			/* root is its own parent */
 	}
-	if (fd != -1)
-		(void)close(fd);		/* only read */
+	close_read(fd);
 	return rc;
 }
 
@@ -1178,15 +1177,14 @@ work_enter(struct node *n)
 		n->place[NEXT].at = n->place[OLD].at = fd;
 		return 1;
 	}
-	(void)close(fd);		/* only read */
+	close_read(fd);
 	return -1;
 }
 
 static void
 work_leave(struct node *n)
 {
-	if (n->place[NEXT].at != -1)
-		(void)close(n->place[NEXT].at);	/* a directory */
+	close_read(n->place[NEXT].at);
 	n->place[NEXT].at = n->place[OLD].at = -1;
 }
 
@@ -1361,8 +1359,7 @@ root_ca_check(const struct node *n)
 	fd = file_open(ssl->at, in(n, SSL, "ca/ca_key.pem"));
 	if (fd == -1 && errno == ENOENT)
 		return 0;
-	if (fd != -1)
-		(void)close(fd);	/* only read */
+	close_read(fd);
 	return complainx("a CA is in %s, or it cannot be looked for: node "
 	    "commands are for compile masters", ssl->path);
 }
@@ -1393,7 +1390,7 @@ root_names(struct node *n)
 		if (fd == -1)
 			continue;
 		found = names_each(n, fd, pair_visit) == 1;
-		(void)close(fd);	/* only read */
+		close_read(fd);
 	}
 }
 
@@ -1422,7 +1419,7 @@ root_open(struct node *n, int (*enter)(struct node *))
 		    enter(n) != -1)
 			rc = backup_place(n, root);
 	}
-	(void)close(root);		/* only read */
+	close_read(root);
 	if (rc == 0)
 		root_names(n);
 	return rc;
@@ -1441,8 +1438,7 @@ node_close(struct node *n)
 	lock_leave(&n->journal.lock);
 	work_leave(n);
 	for (i = SSL; i <= BACKUP; i += BACKUP - SSL) {
-		if (n->place[i].at != -1)
-			(void)close(n->place[i].at);	/* a directory */
+		close_read(n->place[i].at);
 		n->place[i].at = -1;
 	}
 }
@@ -1674,7 +1670,7 @@ file_size(const struct node *n, int which, int file)
 	if (fd == -1)
 		return -1;
 	rc = fstat(fd, &st);
-	(void)close(fd);		/* only read */
+	close_read(fd);
 	return rc == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
 }
 
@@ -2005,7 +2001,7 @@ stage_check(struct node *n)
 	fd = file_open(n->place[SSL].at, in(n, SSL, keys));
 	if (fd == -1)
 		return complain("open %s in %s", keys, n->place[SSL].path);
-	(void)close(fd);		/* only read */
+	close_read(fd);
 	if (load(n, SSL, KEY, &key) == 0)
 		note("%s has no key: `node restore' will not be able to use "
 		    "this backup", n->place[SSL].path);
@@ -2166,10 +2162,8 @@ catalog_remove(const struct node *n)
 	else
 		rc = errno == ENOENT ? 0 : complain("open the directory of %s",
 		    path);
-	if (fd != -1)
-		(void)close(fd);		/* a directory */
-	if (at != -1)
-		(void)close(at);		/* only read */
+	close_read(fd);
+	close_read(at);
 	return rc;
 }
 
@@ -2398,7 +2392,7 @@ torn_remove(const struct node *n, int file)
 	if (at == -1)
 		return -1;
 	rc = name_remove(at, name);
-	(void)close(at);		/* a directory */
+	close_read(at);
 	return rc;
 }
 
