@@ -1654,8 +1654,10 @@ puppet_words(const struct node *n, int dir, int wanted, const char *argv[])
 		*argv++ = "0";
 	*argv++ = "--ssldir";
 	*argv++ = n->place[dir].path;
-	*argv++ = old ? "--statedir" : NULL;
-	*argv++ = n->place[STATE].path;
+	if (old) {
+		*argv++ = "--statedir";
+		*argv++ = n->place[STATE].path;
+	}
 	*argv = NULL;
 }
 
@@ -1703,7 +1705,7 @@ puppet_on(struct node *n, int dir, int wanted, struct call *c)
 	int rc;
 
 	c->child.out = -1;
-	if (place_free(n, STATE, "state") == -1)
+	if (old && place_free(n, STATE, "state") == -1)
 		return -1;
 	puppet_words(n, dir, wanted, c->argv);
 	if (n->o->dry) {
@@ -2378,16 +2380,16 @@ fetch_failed(const struct node *n, struct child *c, const struct pem *request)
 	return -1;
 }
 
-/* What puppet could not write whole, for a full disk, is in its way. */
+/* A certificate that puppet could not write whole is in its way. */
 static int
-torn_remove(const struct node *n, int file)
+torn_remove(const struct node *n)
 {
 	char name[NAME_SIZE];
 	int at, rc;
 
-	if (n->o->dry || file_size(n, NEXT, file) == -1)
+	if (n->o->dry || file_size(n, NEXT, CERT) == -1)
 		return 0;
-	at = path_open_below(n->place[NEXT].at, in(n, NEXT, n->file[file]),
+	at = path_open_below(n->place[NEXT].at, in(n, NEXT, n->file[CERT]),
 	    name);
 	if (at == -1)
 		return -1;
@@ -2424,7 +2426,7 @@ fetch(struct node *n)
 		return -1;
 	c.child.out = -1;
 	rc = fetched(n, &cert);
-	if (rc == 0 && torn_remove(n, CERT) == -1)
+	if (rc == 0 && torn_remove(n) == -1)
 		return -1;
 	/* below 6 an agent fetches a CRL only from a MoM that it verifies */
 	if (rc == 1 && n->major < SSL_COMMAND && file_size(n, NEXT, CRL) < 1)
@@ -2988,15 +2990,13 @@ node_restore(const struct options *o)
 static const char *const what_of[STATES] = {
 	"nothing is under way",
 	"prepare is done; finish, when the request is signed, remains",
-	"finish: the old certificate is in place, services may be "
-	    "stopped",
-	"finish: the new certificate is in place, not all services "
-	    "may have it",
-	"finish: the new certificate is in place; the Puppet run, and "
-	    "that all services run, remain",
-	"restore: the backup is copied, services may be stopped",
-	"restore: the backup is in place, not all services may have "
+	"finish: the old certificate is in place, services may be stopped",
+	"finish: the new certificate is in place, not all services may have "
 	    "it",
+	"finish: the new certificate is in place; the Puppet run, and that "
+	    "all services run, remain",
+	"restore: the backup is copied, services may be stopped",
+	"restore: the backup is in place, not all services may have it",
 	"restore: takes back what prepare and finish did",
 	"all is done but for the removal of what is left",
 	"the work directory is not as cmregen leaves it"
