@@ -34,6 +34,7 @@ enum {
 	TAIL_SIZE = 4096,	/* shown of a failed child's output */
 	GRACE = 10,		/* seconds from SIGTERM to SIGKILL */
 	FD_MAX = 4096,		/* descriptors below it are not inherited */
+	WAIT = 300,		/* seconds, of a node command without -w */
 	WAIT_MAX = 604800,	/* seconds that -w takes: a week */
 	BYTES_SIZE = 32768,	/* of a file are read at once */
 	AGAIN = 100		/* tries against a hostile owner */
@@ -358,8 +359,9 @@ say_next(const struct options *o, int same_host, const char *host,
 
 	puppet = same_host && strcmp(o->puppet, PUPPET) != 0;
 	tell(o, "next, on %s:", host);
-	tell(o, "    cmregen %s%s%s%s", command, puppet ? " -p " : "",
-	    puppet ? quote(p, sizeof p, o->puppet) : "", rest);
+	tell(o, "    cmregen %s%s%s%s%s", command, puppet ? " -p " : "",
+	    puppet ? quote(p, sizeof p, o->puppet) : "",
+	    rest[0] == '\0' ? "" : " ", rest);
 }
 
 /*
@@ -562,6 +564,16 @@ child_reap(struct child *c, int options)
 	return 1;
 }
 
+/* Nothing runs. */
+static int
+child_none(struct child *c)
+{
+	child_close(c);
+	c->pid = 0;
+	c->status = -1;
+	return -1;
+}
+
 int
 child_start(struct child *c, const char *const argv[])
 {
@@ -570,13 +582,16 @@ child_start(struct child *c, const char *const argv[])
 	int fd[2], e;
 
 	memset(c, 0, sizeof *c);
-	c->argv = argv;
+	for (n = 0; argv[n] != NULL; n++)
+		c->argv[n] = argv[n];
 	c->status = -1;
 	c->out = output_open();
 	if (c->out == -1)
 		return -1;
-	if (pipe(fd) == -1)
-		return complain("make a pipe");
+	if (pipe(fd) == -1) {
+		(void)complain("make a pipe");
+		return child_none(c);
+	}
 	env = child_env();
 	c->pid = fork();
 	if (c->pid == 0) {
@@ -588,9 +603,9 @@ child_start(struct child *c, const char *const argv[])
 	}
 	close_read(fd[1]);
 	if (c->pid == -1) {
-		c->pid = 0;
+		(void)complain("fork");
 		close_read(fd[0]);
-		return complain("fork");
+		return child_none(c);
 	}
 	do
 		n = read(fd[0], &e, sizeof e);
@@ -600,7 +615,8 @@ child_start(struct child *c, const char *const argv[])
 		return 0;
 	(void)child_reap(c, 0);
 	errno = n == sizeof e ? e : EIO;
-	return complain("run %s", argv[0]);
+	(void)complain("run %s", argv[0]);
+	return child_none(c);
 }
 
 int
@@ -623,32 +639,21 @@ void
 child_stop(struct child *c)
 {
 	long since;
-	int sig;
 
 	if (child_ended(c))
 		return;
-	sig = SIGTERM;
-	since = seconds();
-	(void)kill(-c->pid, sig);	/* it can have ended just now */
-	while (!child_ended(c)) {
-		nap(100);
-		if (sig == SIGTERM && seconds() - since >= GRACE) {
-			sig = SIGKILL;
-			if (c->pid > 0)
-				(void)kill(-c->pid, sig);
-		}
-	}
+	(void)kill(-c->pid, SIGTERM);	/* it can have ended just now */
+	for (since = seconds(); !child_ended(c); nap(100))
+		if (seconds() - since >= GRACE)
+			(void)kill(-c->pid, SIGKILL);
 }
 
 int
 child_wait_or_stop(struct child *c)
 {
-	while (!child_ended(c)) {
-		if (interrupted())
-			child_stop(c);
-		else
-			nap(1000);
-	}
+	while (!child_ended(c) && !interrupted())
+		nap(1000);
+	child_stop(c);
 	return child_wait(c);
 }
 
@@ -859,28 +864,16 @@ sync_fd(int fd)
 	return rc;
 }
 
-/*
- * Opens the directory that holds the last component of a relative path, and
- * follows no link on the way.  The component goes into the buffer.
- */
-static int
-descend(int at, const char *path, char *name)
+int
+file_open(int at, const char *path)
 {
+	char name[NAME_SIZE];
 	size_t n;
-	int fd, up;
+	int fd, next;
 
-	fd = open_at(at, ".", O_RDONLY | O_DIRECTORY, 0);
-	name[0] = '\0';
-	while (fd != -1) {
-		path += strspn(path, "/");
+	path += strspn(path, "/");
+	for (fd = dir_open(at, "."); fd != -1 && *path != '\0'; fd = next) {
 		n = strcspn(path, "/");
-		if (n == 0)
-			break;
-		if (name[0] != '\0') {
-			up = fd;
-			fd = dir_open(up, name);
-			close_read(up);
-		}
 		if (n >= NAME_SIZE || strncmp(path, "..", n) == 0) {
 			close_read(fd);
 			errno = n >= NAME_SIZE ? ENAMETOOLONG : EINVAL;
@@ -889,64 +882,29 @@ descend(int at, const char *path, char *name)
 		memcpy(name, path, n);
 		name[n] = '\0';
 		path += n;
+		next = open_at(fd, name, *path == '/' ? O_RDONLY | O_DIRECTORY
+		    : O_RDONLY, 0);
+		path += strspn(path, "/");
+		close_read(fd);
 	}
 	return fd;
 }
 
 int
-path_open_below(int at, const char *path, char *name)
-{
-	int fd;
-
-	fd = descend(at, path, name);
-	if (fd == -1)
-		return complain("open the directory of %s without following "
-		    "links", path);
-	if (name[0] != '\0')
-		return fd;
-	close_read(fd);
-	return complainx("%s names no file", path);
-}
-
-int
-path_open(const char *path, char *name)
+path_above(int root, const char *path)
 {
 	char dir[PATH_SIZE];
-	size_t n, end;
-	int fd;
+	size_t n;
 
-	end = strlen(path);
-	while (end > 0 && path[end - 1] == '/')
-		end--;
-	n = end;
+	for (n = strlen(path); n > 0 && path[n - 1] == '/'; )
+		n--;
 	while (n > 0 && path[n - 1] != '/')
 		n--;
-	if (n == 0 || end == n || end - n >= NAME_SIZE || end >= PATH_SIZE)
-		return complainx("%s: the path of something in a directory is "
-		    "wanted, absolute and not too long", path);
-	memcpy(name, path + n, end - n);
-	name[end - n] = '\0';
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return complainx("%s: name the directory itself, without . "
-		    "and ..", path);
-	memcpy(dir, path, n);
-	dir[n] = '\0';
-	fd = path_dir(dir);
-	return fd == -1 ? complain("open the directory %s", dir) : fd;
-}
-
-int
-file_open(int at, const char *path)
-{
-	char name[NAME_SIZE];
-	int dir, fd;
-
-	dir = descend(at, path, name);
-	if (dir == -1)
+	if (format(dir, sizeof dir, "%.*s", (int)n, path) == -1) {
+		errno = ENAMETOOLONG;
 		return -1;
-	fd = open_at(dir, name[0] == '\0' ? "." : name, O_RDONLY, 0);
-	close_read(dir);
-	return fd;
+	}
+	return root == -1 ? path_dir(dir) : file_open(root, dir);
 }
 
 /* Reads all of a file, and closes it. */
@@ -977,10 +935,6 @@ read_all(int fd, char *text, size_t size)
 ssize_t
 path_read(const char *path, char *text, size_t size)
 {
-	if (path[0] != '/') {
-		errno = EINVAL;
-		return complainx("%s: an absolute path is wanted", path);
-	}
 	return read_all(open_at(AT_FDCWD, path, O_RDONLY, 0), text, size);
 }
 
@@ -1123,28 +1077,21 @@ dir_remove(int at, const char *name)
 	return unlinkat(at, name, AT_REMOVEDIR) == -1 ? -1 : sync_fd(at);
 }
 
-/*
- * The end of making a directory, which is open: has it on disk, or removes it
- * where something has failed.
- */
-static int
-dir_end(int at, const char *name, int fd, int rc)
-{
-	if (rc == 0 && sync_fd(at) == -1)
-		rc = complain("have %s on disk", name);
-	close_read(fd);
-	if (rc == -1 && dir_remove(at, name) == -1)
-		(void)complain("remove %s", name);
-	return rc;
-}
-
 int
 dir_make(int at, const char *name)
 {
 	int fd;
 
 	fd = dir_new(at, name);
-	return fd == -1 ? -1 : dir_end(at, name, fd, 0);
+	if (fd == -1)
+		return -1;
+	close_read(fd);
+	if (sync_fd(at) == 0)
+		return 0;
+	(void)complain("have %s on disk", name);
+	if (dir_remove(at, name) == -1)
+		(void)complain("remove %s", name);
+	return -1;
 }
 
 /* Owner, group and mode; set-id bits last, since chown clears them. */
@@ -1162,27 +1109,6 @@ give(int fd, const struct stat *st)
 		rc = fchmod(fd, st->st_mode & 07777);
 	while (rc == -1 && errno == EINTR);
 	return rc;
-}
-
-int
-dir_like(int at, const char *name, int mat, const char *mname)
-{
-	struct stat st;
-	int fd, rc;
-
-	if (fstatat(mat, mname, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		return complain("look at %s", mname);
-	if (!S_ISDIR(st.st_mode))
-		return complainx("%s is no directory", mname);
-	fd = dir_new(at, name);
-	if (fd == -1)
-		return -1;
-	rc = 0;
-	if (give(fd, &st) == -1)
-		rc = complain("give %s owner and mode of %s", name, mname);
-	else if (sync_fd(fd) == -1)
-		rc = complain("have %s on disk", name);
-	return dir_end(at, name, fd, rc);
 }
 
 int
@@ -1238,8 +1164,10 @@ lock_ours(int fd, const char *name, struct stat *st)
 		return complain("look at %s", name);
 	if (!S_ISREG(st->st_mode) || st->st_nlink > 1 ||
 	    st->st_uid != geteuid() || (st->st_mode & 077) != 0)
-		return complainx("%s is not one of ours (a regular file, 0600,"
-		    " one name): look at it, and remove it", name);
+		return complainx("%s is not as cmregen makes it (a regular "
+		    "file of root's, 0600, one name): mend that, by chown, "
+		    "chmod or rm of the other name; what it says is needed",
+		    name);
 	return 0;
 }
 
@@ -1312,7 +1240,8 @@ lock_read(int fd, const char *name, char *text, size_t size)
 		return complain("read %s", name);
 	have = lines_whole(text, (size_t)n);
 	if ((size_t)n == size || memchr(text, '\0', have) != NULL)
-		return complainx("%s is damaged: look at it, and remove it",
+		return complainx("%s is damaged: look at it, and move the "
+		    "directory that it is in away, which may hold a key",
 		    name);
 	text[have] = '\0';
 	return (ssize_t)have;
@@ -1327,7 +1256,7 @@ lock_ask(int at, const char *name, char *text, size_t size)
 
 	memset(&fl, 0, sizeof fl);
 	text[0] = '\0';
-	fd = open_at(at, name, O_RDWR, 0);
+	fd = open_at(at, name, O_RDONLY, 0);
 	if (fd == -1)
 		return errno == ENOENT ? 0 : complain("open %s", name);
 	rc = lock_ours(fd, name, &st);
@@ -1391,10 +1320,7 @@ lock_drop(struct lock *k)
 {
 	int rc;
 
-	rc = 0;
-	if (k->fd != -1 && (unlinkat(k->at, k->name, 0) == -1 ||
-	    sync_fd(k->at) == -1))
-		rc = complain("remove %s", k->name);
+	rc = k->fd == -1 ? 0 : name_remove(k->at, k->name);
 	lock_leave(k);
 	return rc;
 }
@@ -1449,7 +1375,7 @@ int
 settings_ask(const struct options *o, const char *section, const char *ssldir,
     const struct setting *s, size_t count)
 {
-	const char *argv[32];
+	const char *argv[CHILD_WORDS];
 	struct child c;
 	size_t n, i;
 	int rc;
@@ -1465,7 +1391,7 @@ settings_ask(const struct options *o, const char *section, const char *ssldir,
 	}
 	argv[n++] = "--section";
 	argv[n++] = section;
-	if (n + count >= sizeof argv / sizeof argv[0])
+	if (n + count >= CHILD_WORDS)
 		return complainx("too many settings");
 	for (i = 0; i < count; i++)
 		argv[n++] = s[i].name;
@@ -1507,27 +1433,24 @@ puppet_major(const struct options *o)
 				major = (int)number_read(line);
 			}
 		}
-	if (rc == 0 && major < 1 && interrupted())
-		major = complainx("interrupted");
-	else if (rc == 0 && major < 1) {
-		(void)complainx("puppet did not tell its version: is %s the "
-		    "puppet program (see -p)?", o->puppet);
-		child_show(&c);
-		major = -1;
-	} else if (rc == 0 && o->verbose)
+	if (rc == 0 && major < 1)
+		major = complainx(interrupted() ? "interrupted" : "puppet did "
+		    "not tell its version: is %s the puppet program (see -p)?",
+		    o->puppet);
+	if (rc == 0 && (major == -1 || o->verbose))
 		child_show(&c);
 	child_close(&c);
 	return major;
 }
 
-int
-puppetserver_path(const struct options *o, char program[PATH_SIZE])
+void
+puppetserver_path(const struct options *o, char program[PROGRAM_SIZE])
 {
 	int dir;
 
 	dir = (int)(strrchr(o->puppet, '/') - o->puppet);
-	return format(program, PATH_SIZE, "%.*s/puppetserver", dir,
-	    o->puppet) == -1 ? complainx("%s: too long", o->puppet) : 0;
+	(void)format(program, PROGRAM_SIZE, "%.*s/puppetserver", dir,
+	    o->puppet);			/* it fits */
 }
 
 long
@@ -2546,11 +2469,11 @@ usage(void)
 		note("%s cmregen %s %s %s", i == 0 ? "usage:" : "   or:",
 		    command[i].host, command[i].verb, command[i].synopsis);
 	note("   or: cmregen -V");
-	note("in this order: mom clean, node prepare, mom sign, node finish; "
-	    "mom on the");
-	note("master of masters, node on the compile master; the way back is "
-	    "node restore,");
-	note("and node status says where you are");
+	note("in this order: node prepare -n, mom clean, node prepare, mom "
+	    "sign, node finish;");
+	note("mom on the master of masters, node on the compile master; the "
+	    "way back is");
+	note("node restore, and node status says where you are");
 	return USAGE;
 }
 
@@ -2638,7 +2561,7 @@ options_read(struct options *o, const struct command *c, int argc,
 
 	memset(o, 0, sizeof *o);
 	o->puppet = PUPPET;
-	o->wait = -1;
+	o->wait = strcmp(c->host, "node") == 0 ? WAIT : 0;
 	opterr = 0;
 	while ((letter = getopt(argc, argv, c->letters)) != -1) {
 		if (letter == '?')
@@ -2716,8 +2639,9 @@ command_run(const struct command *c, const struct options *o)
 		    "nothing was changed");
 	if (!lost)
 		return rc;
-	(void)complainx("standard output could not be written%s", rc == DONE ?
-	    ": the work is done, run this again to see what is next" : "");
+	(void)complainx("standard output could not be written%s", rc == DONE &&
+	    !o->dry ? ": the work is done; 'node status' says what is next"
+	    : "");
 	return rc == DONE ? PART_WAY : rc;
 }
 

@@ -31,6 +31,8 @@ enum {				/* exit statuses, the same for every command */
 enum {
 	NAME_SIZE = 256,	/* a file name, with its final 0 */
 	PATH_SIZE = 4096,	/* a path, with its final 0 */
+	PROGRAM_SIZE = PATH_SIZE + 16,	/* of one beside a program */
+	CHILD_WORDS = 32,	/* of a command, with the final NULL */
 	LINE_SIZE = 65536,	/* a line of output, with its final 0 */
 	TEXT_SIZE = 65536,	/* a file that is read whole: key, request */
 	FINGERPRINT_SIZE = 96,	/* AA:BB:.., 32 bytes, with its final 0 */
@@ -54,7 +56,7 @@ struct options {
 	const char *root;	/* -r */
 	const char *ssldir;	/* -s */
 	const char *certname;	/* the operand of the mom commands */
-	long wait;		/* -w: seconds; -1 where it was not given */
+	long wait;		/* -w: seconds */
 	int dry;		/* -n */
 	int verbose;		/* -v */
 	int accept;		/* -a: what the command has stopped for */
@@ -107,19 +109,19 @@ void	tell(const struct options *, const char *, ...);
 
 /*
  * Tells the next command and the host to type it on: the two words of the
- * command, -p where it was given and it is for this host, and the rest, which
- * begins with a space if there is any.
+ * command, -p where it was given and it is for this host, and the rest, if
+ * there is any.
  */
 void	say_next(const struct options *, int same_host, const char *host,
 	    const char *command, const char *rest);
 
 /*
  * Signals and time.  SIGINT, SIGTERM and SIGHUP set a flag (SIGHUP unless
- * nohup has it ignored), SIGPIPE is ignored.  An undo holds them: it can be
- * waited for, but not broken off.
+ * nohup has it ignored), SIGPIPE is ignored.  An undo holds them, and so does
+ * a change of the CA: these can be waited for, but not broken off.
  */
 
-/* Whether a signal asked us to stop, and the undo does not hold it. */
+/* Whether a signal asked us to stop, and is not held. */
 int	interrupted(void);
 
 /* From here on interrupted answers 0. */
@@ -145,12 +147,14 @@ struct child {
 	int out;		/* what it printed; -1: never started */
 	int status;		/* as waitpid gave it */
 	off_t from;		/* what was read of that; 0: read it again */
-	const char *const *argv; /* for messages; must outlive the child */
+	const char *argv[CHILD_WORDS];	/* for messages */
 };
 
 /*
- * Starts a child.  Returns 0, or -1 where it could not be executed: then
- * nothing runs, and its status is -1.  child_close is owed in either case.
+ * Starts a child of fewer than CHILD_WORDS words, which must outlive it.
+ * Returns 0, or -1 where it could not be executed: then nothing runs, and its
+ * status is -1; there is nothing to close, and child_close does no harm.  Else
+ * child_close is owed.
  */
 int	child_start(struct child *, const char *const []);
 
@@ -203,15 +207,6 @@ void	child_say(const char *const []);
  */
 
 /*
- * Opens the directory that holds the last component of an absolute path, and
- * puts that component into a buffer of NAME_SIZE.  Slashes at the end do not
- * count.  path_open_below does the same for a path below the open directory
- * given, and follows no symbolic link on the way.  Return a descriptor or -1.
- */
-int	path_open(const char *, char *);
-int	path_open_below(int, const char *, char *);
-
-/*
  * Opens a directory: a name in an open one, which may be no symbolic link, or
  * a path, whose links are followed.  Report nothing.  Return a descriptor, or
  * -1 with errno.
@@ -233,13 +228,21 @@ void	close_read(int);
 int	file_open(int, const char *);
 
 /*
- * Reads a file that an absolute path names (links on the way to its last
- * component are followed) whole into a buffer of that size, and ends it with a
- * 0 byte.  Returns the number of bytes, or -1 with errno: ENOENT where it does
- * not exist, EFBIG where it does not fit, EINVAL where it is no regular file.
- * Reports nothing but a path that is not absolute.
+ * Reads a file that a path names (links on the way to its last component are
+ * followed) whole into a buffer of that size, and ends it with a 0 byte.
+ * Reports nothing.  Returns the number of bytes, or -1 with errno: ENOENT
+ * where it does not exist, EFBIG where it does not fit, EINVAL where it is no
+ * regular file.
  */
 ssize_t	path_read(const char *, char *, size_t);
+
+/*
+ * Opens the directory that holds what an absolute path names; or below an open
+ * directory, unless that is -1, and then follows no symbolic link.  Slashes at
+ * the end do not count.  Reports nothing.  Returns a descriptor, or -1 with
+ * errno.
+ */
+int	path_above(int, const char *);
 
 /* Whether the name exists in the directory: 1, 0, or -1. */
 int	name_exists(int, const char *);
@@ -272,12 +275,6 @@ int	dir_make(int, const char *);
  * so that the caller can tell ENOTEMPTY.
  */
 int	dir_remove(int, const char *);
-
-/*
- * Makes an empty directory with owner, group and mode of another one, the last
- * argument, which may be anywhere.  On failure nothing is left.
- */
-int	dir_like(int at, const char *name, int mat, const char *mname);
 
 /*
  * Gives a file, which must have no other name, or a directory owner, group and
@@ -364,13 +361,10 @@ long	number_read(const char *);
 /* The first number of `puppet --version`, 1 or more, or -1. */
 int	puppet_major(const struct options *);
 
-/*
- * Puts the path of the program puppetserver, which is beside puppet, into a
- * buffer of PATH_SIZE.
- */
-int	puppetserver_path(const struct options *, char [PATH_SIZE]);
+/* The path of the program puppetserver, which is beside puppet. */
+void	puppetserver_path(const struct options *, char [PROGRAM_SIZE]);
 
-/* Whether it is a certname that we take (DESIGN: [a-z0-9._-], 1 to 250). */
+/* Whether it is a certname that we take ([a-z0-9._-], no - first). */
 int	certname_ok(const char *);
 
 /*

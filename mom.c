@@ -5,25 +5,23 @@
 #include <sys/stat.h>
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmregen.h"
 
 enum {
 	POLL = 1000,		/* milliseconds between two looks */
-	SHOWN = 4000,		/* bytes of what the CA prints in one line */
-	FINGERPRINT_SHOWN = 32 * 3 - 1	/* AA:BB:.. */
+	SHOWN = 4000		/* bytes of what the CA prints in one line */
 };
+
+enum { REQUESTED = 1, VALID = 2, REVOKED = 4 };	/* what the CA can have */
 
 /* What the CA has of the certname, as `list' prints it. */
 struct listing {
-	int pending, valid, revoked;
-	int unknown;		/* the CA said that it has nothing */
+	int pending;		/* requests */
+	int valid, revoked;	/* certificates */
+	int unknown;		/* the CA said that it has nothing of it */
 	int refused;		/* `ca list` does not know --certname */
-	int none;		/* it has no certificates at all */
 	char section;		/* of `ca list`: what its names are */
 	char fingerprint[FINGERPRINT_SIZE];	/* of the request */
 	char asks[LINE_SIZE];	/* for which names and extensions it asks */
@@ -31,58 +29,41 @@ struct listing {
 
 struct mom {
 	const struct options *o;
+	const char *host;	/* the operand: whose certificate it is */
 	int major;		/* Puppet's version; below 6 `puppet cert` */
-	char puppetserver[PATH_SIZE];
+	char puppetserver[PROGRAM_SIZE];
 	char certname[PATH_SIZE], cadir[PATH_SIZE];	/* settings */
 	struct listing list;
 };
 
 /*
- * Takes what stands behind the name: (SHA256) AA:BB:.. (alt names ..).  A
- * second request can only be forged, by a newline in an extension.
+ * Takes what stands behind the name: (SHA256) AA:BB:.. (alt names ..).  No
+ * fingerprint is one that is too long.
  */
-static int
+static void
 list_request(struct listing *l, const char *p)
 {
 	size_t n;
 
-	if (l->pending)
-		return complainx("the CA printed two requests: look at what "
-		    "it has with its own tools");
-	l->pending = 1;
 	p += strspn(p, "\" ");
 	if (*p == '(')
 		p += strcspn(p, " \t");
 	p += strspn(p, " \t");
 	n = strcspn(p, " \t");
-	if (n >= sizeof l->fingerprint)
-		return complainx("the fingerprint that the CA printed is too "
-		    "long");
-	memcpy(l->fingerprint, p, n);
-	l->fingerprint[n] = '\0';
-	if (n != FINGERPRINT_SHOWN || !fingerprint_ok(l->fingerprint))
-		return complainx("the CA printed '%s', which is no SHA-256 "
-		    "fingerprint", l->fingerprint);
+	(void)format(l->fingerprint, sizeof l->fingerprint, "%.*s",
+	    n == FINGERPRINT_SIZE - 1 ? (int)n : 0, p);
 	p += n;
-	return format(l->asks, sizeof l->asks, "%s", p + strspn(p, " \t"));
+	(void)format(l->asks, sizeof l->asks, "%s", p + strspn(p, " \t"));
 }
 
-static int
+static void
 list_take(struct listing *l, char state, const char *rest)
 {
-	switch (state) {
-	case '+':
-		l->valid = 1;
-		return 0;
-	case '-':
-		l->revoked = 1;
-		return 0;
-	case '?':
-		l->unknown = 1;
-		return 0;
-	default:
-		return list_request(l, rest);
-	}
+	l->valid |= state == '+';
+	l->revoked |= state == '-';
+	l->unknown |= state == '?';
+	if (state == ' ' && l->pending++ == 0)
+		list_request(l, rest);
 }
 
 /*
@@ -93,7 +74,7 @@ list_take(struct listing *l, char state, const char *rest)
  *     Requested Certificates:                           puppetserver ca list
  *         H       (SHA256)  AA:BB:..	alt names: ["DNS:a"]	..
  */
-static int
+static void
 list_line(struct listing *l, const char *certname, const char *p)
 {
 	static const struct {
@@ -111,55 +92,56 @@ list_line(struct listing *l, const char *certname, const char *p)
 	for (i = 0; i < sizeof header / sizeof header[0]; i++)
 		if (strcmp(p, header[i].text) == 0) {
 			l->section = header[i].state;
-			return 0;
+			return;
 		}
-	if (strstr(p, "Could not find a certificate for ") != NULL)
+	if (strstr(p, "Could not find a certificate for ") != NULL ||
+	    strcmp(p, "No certificates to list") == 0)
 		l->unknown = 1;
 	if (strstr(p, "invalid option: --certname") != NULL)
 		l->refused = 1;
-	if (strcmp(p, "No certificates to list") == 0)
-		l->none = 1;
 	if ((p[0] == ' ' || p[0] == '+' || p[0] == '-') && p[1] == ' ' &&
 	    p[2] == '"' && strncmp(p + 3, certname, n) == 0 && p[3 + n] == '"')
-		return list_take(l, p[0], p + 3 + n);
-	if (l->section == '\0' || p[0] != ' ')
-		return 0;
-	p += strspn(p, " ");
-	if (strncmp(p, certname, n) != 0 ||
-	    (p[n] != '\0' && p[n] != ' ' && p[n] != '\t'))
-		return 0;
-	return list_take(l, l->section, p + n);
+		list_take(l, p[0], p + 3 + n);
+	else if (l->section != '\0' && p[0] == ' ') {
+		p += strspn(p, " ");
+		if (strncmp(p, certname, n) == 0 &&
+		    (p[n] == '\0' || p[n] == ' ' || p[n] == '\t'))
+			list_take(l, l->section, p + n);
+	}
 }
 
-/* An empty answer is none. */
+/* What it has, as a set. */
 static int
-list_told(const struct listing *l)
+has(const struct listing *l)
 {
-	return l->pending || l->valid || l->revoked || l->unknown ||
-	    l->section != '\0' || l->none;
+	return (l->pending > 0 ? REQUESTED : 0) | (l->valid ? VALID : 0) |
+	    (l->revoked ? REVOKED : 0);
 }
 
+/*
+ * An answer says something of the certname, or was cut off; one for all may
+ * name others only.
+ */
 static int
-list_run(struct mom *m, const char *const argv[])
+list_run(struct mom *m, const char *const argv[], int all)
 {
+	struct listing *const l = &m->list;
 	char line[LINE_SIZE];
 	struct child c;
 	int rc, status;
 
-	memset(&m->list, 0, sizeof m->list);
+	memset(l, 0, sizeof *l);
 	rc = child_start(&c, argv);
 	status = rc == 0 ? child_wait_or_stop(&c) : -1;
-	while (rc == 0) {
-		rc = child_line(&c, line, sizeof line);
-		if (rc < 1)
-			break;
-		rc = list_line(&m->list, m->o->certname, line);
+	while (rc == 0 && (rc = child_line(&c, line, sizeof line)) == 1) {
+		list_line(l, m->host, line);
+		rc = 0;
 	}
-	if (rc == 0 && (status != 0 || !list_told(&m->list)) &&
-	    !m->list.unknown && !m->list.refused)
+	if (rc == 0 && !l->unknown && !l->refused && (status != 0 ||
+	    (has(l) == 0 && !(all && l->section != '\0'))))
 		rc = complainx(interrupted() ? "interrupted" : "the CA did "
 		    "not say what it has of %s: is its server running?",
-		    m->o->certname);
+		    m->host);
 	if (rc == -1 || m->o->verbose)
 		child_show(&c);
 	child_close(&c);
@@ -171,23 +153,19 @@ static int
 list(struct mom *m)
 {
 	const char *const cert[] = {
-		m->o->puppet, "cert", "--color=false", "list",
-		m->o->certname, NULL
+		m->o->puppet, "cert", "--color=false", "list", m->host, NULL
 	};
 	const char *const ca[] = {
-		m->puppetserver, "ca", "list", "--certname",
-		m->o->certname, NULL
+		m->puppetserver, "ca", "list", "--certname", m->host, NULL
 	};
 	const char *const all[] = {
 		m->puppetserver, "ca", "list", "--all", NULL
 	};
 	int rc;
 
-	rc = list_run(m, m->major < 6 ? cert : ca);
+	rc = list_run(m, m->major < 6 ? cert : ca, 0);
 	if (rc == 0 && m->list.refused)
-		rc = list_run(m, all);
-	m->list.unknown = !m->list.pending && !m->list.valid &&
-	    !m->list.revoked;
+		rc = list_run(m, all, 1);
 	return rc;
 }
 
@@ -195,11 +173,10 @@ list(struct mom *m)
 static int
 ca_check(const struct mom *m)
 {
-	char path[PATH_SIZE];
+	char path[PATH_SIZE + NAME_SIZE];
 	struct stat st;
 
-	if (format(path, sizeof path, "%s/ca_crt.pem", m->cadir) == -1)
-		return complainx("%s: too long", m->cadir);
+	(void)format(path, sizeof path, "%s/ca_crt.pem", m->cadir);
 	if (stat(path, &st) == 0)
 		return 0;
 	if (errno == ENOENT || errno == ENOTDIR)
@@ -218,8 +195,8 @@ mom_open(struct mom *m, const struct options *o)
 
 	memset(m, 0, sizeof *m);
 	m->o = o;
-	if (puppetserver_path(o, m->puppetserver) == -1)
-		return -1;
+	m->host = o->certname;
+	puppetserver_path(o, m->puppetserver);
 	m->major = puppet_major(o);
 	if (m->major == -1 || settings_ask(o, m->major < 7 ? "master" :
 	    "server", NULL, setting, sizeof setting / sizeof setting[0]) == -1)
@@ -228,58 +205,61 @@ mom_open(struct mom *m, const struct options *o)
 }
 
 /*
- * Runs what changes the CA.  It is left alone until it has ended: what the CA
- * has afterwards tells what it did.
+ * Runs what changes the CA; or, as the end of a dry run, says it.  It is left
+ * alone until it has ended, whatever happens: what the CA has afterwards tells
+ * what it did, and judge compares it with what it had.  Returns an exit
+ * status.
  */
 static int
-act(struct child *c, const char *const argv[])
+change(struct mom *m, const char *const argv[], const char *changed,
+    const char *next, int (*judge)(struct mom *, struct child *, int, int))
 {
-	return child_start(c, argv) == -1 ? -1 : child_wait(c);
-}
+	const int had = has(&m->list);
+	struct child c;
+	int rc, status;
 
-/* The end of a dry run: the command that would have been run. */
-static void
-dry_end(const struct mom *m, const char *const argv[], const char *next)
-{
-	child_say(argv);
-	say_next(m->o, 0, m->o->certname, next, "");
-}
-
-static const char *const *
-clean_argv(const struct mom *m, const char *argv[6])
-{
-	const int cert = m->major < 6;
-
-	argv[0] = cert ? m->o->puppet : m->puppetserver;
-	argv[1] = cert ? "cert" : "ca";
-	argv[2] = cert ? "--color=false" : "clean";
-	argv[3] = cert ? "clean" : "--certname";
-	argv[4] = m->o->certname;
-	argv[5] = NULL;
-	return argv;
+	if (m->o->dry) {
+		child_say(argv);
+		say_next(m->o, 0, m->host, next, "");
+		return DONE;
+	}
+	if (interrupted()) {
+		(void)complainx("interrupted; nothing was changed");
+		return NOT_DONE;
+	}
+	hold();
+	if (child_start(&c, argv) == -1)
+		return NOT_DONE;
+	status = child_wait(&c);
+	if (list(m) == 0)
+		rc = judge(m, &c, status, had);
+	else {
+		child_show(&c);
+		(void)complainx("%s may be %s or not: run this again",
+		    m->host, changed);
+		rc = PART_WAY;
+	}
+	child_close(&c);
+	return rc;
 }
 
 /* What was cleaned tells what the compile master has, and needs next. */
 static void
 clean_said(const struct mom *m, int request)
 {
-	const struct options *const o = m->o;
-	const char *const h = o->certname;
-
 	if (request) {
 		say("%s: its request is removed from the CA; there was no "
-		    "certificate to revoke", h);
+		    "certificate to revoke", m->host);
 		say("if 'node prepare' has made that request, in this order:");
-		say_next(o, 0, h, "node restore", "");
-		say_next(o, 0, h, "node prepare", "");
+		say_next(m->o, 0, m->host, "node restore", "");
+		say_next(m->o, 0, m->host, "node prepare", "");
 		return;
 	}
 	say("%s: its certificate is revoked and removed from the CA; this "
-	    "cannot be undone", h);
-	say_next(o, 0, h, "node prepare", "");
-	say("if that was run before this, its request is gone, too; then "
-	    "first:");
-	say_next(o, 0, h, "node restore", "");
+	    "cannot be undone", m->host);
+	say_next(m->o, 0, m->host, "node prepare", "");
+	say("if that was run before this, its request is gone, too: run "
+	    "'cmregen node restore' there first");
 }
 
 /*
@@ -287,59 +267,47 @@ clean_said(const struct mom *m, int request)
  * exits with 24.  Returns an exit status.
  */
 static int
-clean_judge(struct mom *m, struct child *c, int status)
+clean_judge(struct mom *m, struct child *c, int status, int had)
 {
-	const char *const h = m->o->certname;
-	const int request = !m->list.valid && !m->list.revoked;
+	const int request = had == REQUESTED, left = has(&m->list);
 
-	if (list(m) == -1) {
-		child_show(c);
-		(void)complainx("%s may be cleaned or not: run this again", h);
-		return PART_WAY;
-	}
-	if (m->list.unknown && (status == 0 || request)) {
+	if (left == 0 && (status == 0 || request)) {
 		if (m->o->verbose)
 			child_show(c);
 		clean_said(m, request);
 		return DONE;
 	}
-	(void)complainx("puppet did not clean %s%s", h, m->list.unknown ?
-	    " without errors: look whether its serial is in the CRL" : "");
+	(void)complainx("puppet did not clean %s%s", m->host, left == 0 ?
+	    " without errors: look whether its serial is in the CRL" :
+	    left == had ? "" : " to the end: run this again");
 	child_show(c);
-	return m->list.unknown || (m->list.revoked && !m->list.valid) ?
-	    PART_WAY : NOT_DONE;
+	return left == had ? NOT_DONE : PART_WAY;
 }
 
 /* Returns an exit status. */
 static int
 clean(struct mom *m)
 {
-	const char *const h = m->o->certname;
-	const char *argv[6];
-	struct child c;
-	int rc;
+	const char *const cert[] = {
+		m->o->puppet, "cert", "--color=false", "clean", m->host, NULL
+	};
+	const char *const ca[] = {
+		m->puppetserver, "ca", "clean", "--certname", m->host, NULL
+	};
 
-	busy("asking the CA about %s", h);
+	busy("asking the CA about %s", m->host);
 	if (list(m) == -1)
 		return NOT_DONE;
-	if (m->list.unknown) {
+	if (has(&m->list) == 0) {
 		(void)complainx("the CA knows no %s: it was cleaned "
-		    "before, or is misspelt", h);
+		    "before, or is misspelt", m->host);
 		tell(m->o, "if it was cleaned before:");
-		say_next(m->o, 0, h, "node prepare", "");
+		say_next(m->o, 0, m->host, "node prepare", "");
 		return NOT_DONE;
 	}
-	if (m->o->dry) {
-		dry_end(m, clean_argv(m, argv), "node prepare");
-		return DONE;
-	}
-	busy("cleaning %s", h);
-	if (act(&c, clean_argv(m, argv)) == -1 && c.out == -1)
-		rc = NOT_DONE;
-	else
-		rc = clean_judge(m, &c, child_wait(&c));
-	child_close(&c);
-	return rc;
+	busy("cleaning %s", m->host);
+	return change(m, m->major < 6 ? cert : ca, "cleaned", "node prepare",
+	    clean_judge);
 }
 
 /*
@@ -349,28 +317,30 @@ clean(struct mom *m)
 int
 mom_clean(const struct options *o)
 {
-	char name[NAME_SIZE];
 	struct lock lock;
 	struct mom m;
 	int at, rc;
 
 	if (mom_open(&m, o) == -1)
 		return NOT_DONE;
-	if (strcmp(m.certname, o->certname) == 0) {
+	/* below 6 the CA itself is called ca */
+	if (strcmp(m.certname, m.host) == 0 ||
+	    (m.major < 6 && strcmp(m.host, "ca") == 0)) {
 		(void)complainx("%s is the MoM itself: its certificate is not "
-		    "for cmregen to revoke", o->certname);
+		    "for cmregen to revoke", m.host);
 		return NOT_DONE;
 	}
 	if (o->dry)
 		return clean(&m);
-	at = path_open(m.cadir, name);
-	if (at == -1)
-		return NOT_DONE;
+	at = path_above(-1, m.cadir);
 	rc = NOT_DONE;
-	if (lock_wait(&lock, at, ".cmregen.lock") == 0) {
+	if (at == -1)
+		(void)complain("open the directory of %s", m.cadir);
+	else if (lock_wait(&lock, at, ".cmregen.lock") == 0) {
 		rc = clean(&m);
 		(void)lock_drop(&lock);	/* it has complained */
-	}
+	} else
+		note("that file is beside %s, and holds nothing", m.cadir);
 	close_read(at);
 	return rc;
 }
@@ -382,40 +352,35 @@ mom_clean(const struct options *o)
 static void
 signed_explain(const struct mom *m)
 {
-	const char *const h = m->o->certname;
-	char rest[NAME_SIZE + 2];
-
 	(void)complainx("the CA has a certificate of %s and no request: "
-	    "nothing to sign", h);
-	(void)format(rest, sizeof rest, " %s", h);
-	tell(m->o, "if it is the new one, signed before or by itself "
-	    "(autosigning):");
-	say_next(m->o, 0, h, "node finish", "");
+	    "nothing to sign", m->host);
+	if (m->list.valid) {
+		tell(m->o, "if it is the new one, signed before or by itself "
+		    "(autosigning):");
+		say_next(m->o, 0, m->host, "node finish", "");
+	}
 	tell(m->o, "if it is the old one, since 'mom clean' was not run:");
-	say_next(m->o, 1, "the MoM", "mom clean", rest);
+	say_next(m->o, 1, "the MoM", "mom clean", m->host);
 }
 
 static void
 missing_explain(const struct mom *m)
 {
-	const char *const h = m->o->certname;
-
 	(void)complainx("the CA has no request of %s: is the name right?  "
-	    "(-w waits for one)", h);
+	    "(-w waits for one)", m->host);
 	tell(m->o, "if 'node prepare' was not run there:");
-	say_next(m->o, 0, h, "node prepare", "");
-	tell(m->o, "if it was, its request was removed here since; first:");
-	say_next(m->o, 0, h, "node restore", "");
+	say_next(m->o, 0, m->host, "node prepare", "");
+	tell(m->o, "if it was, its request was removed here since: run "
+	    "'cmregen node restore' there first");
 }
 
 /* Waits until the CA has a request.  Returns 0, or -1. */
 static int
 request_wait(struct mom *m)
 {
-	const char *const h = m->o->certname;
 	long since;
 
-	busy("asking the CA about %s", h);
+	busy("asking the CA about %s", m->host);
 	for (since = seconds(); ; nap(POLL)) {
 		if (list(m) == -1)
 			return -1;
@@ -431,7 +396,7 @@ request_wait(struct mom *m)
 			missing_explain(m);
 			return -1;
 		}
-		busy("waiting for the request of %s", h);
+		busy("waiting for the request of %s", m->host);
 	}
 }
 
@@ -445,7 +410,7 @@ request_show(const struct mom *m)
 	const char *p;
 	int n;
 
-	tell(m->o, "request of %s, SHA-256 fingerprint:", m->o->certname);
+	tell(m->o, "request of %s, SHA-256 fingerprint:", m->host);
 	tell(m->o, "    %s", m->list.fingerprint);
 	if (strstr(m->list.asks, "alt names: ") == NULL)
 		tell(m->o, "    no alternative names");
@@ -458,44 +423,29 @@ request_show(const struct mom *m)
 	}
 }
 
-/* Whether it is the one of -f, if that was given. */
+/*
+ * Whether it is one, and the one of -f, if that was given.  A second one can
+ * only be forged, by a newline in an extension.
+ */
 static int
 request_match(const struct mom *m)
 {
-	const char *const h = m->o->certname;
-	char rest[NAME_SIZE + 2];
-
+	if (m->list.pending > 1)
+		return complainx("the CA printed two requests: look at what "
+		    "it has with its own tools");
+	if (!fingerprint_ok(m->list.fingerprint))
+		return complainx("the CA printed no SHA-256 fingerprint of "
+		    "the request, or what is none");
 	if (m->o->fingerprint == NULL ||
 	    fingerprint_match(m->o->fingerprint, m->list.fingerprint))
 		return 0;
 	(void)complainx("this is not the request that -f names, and was not "
-	    "signed: compare it with what 'node prepare' printed on %s", h);
-	(void)format(rest, sizeof rest, " %s", h);
+	    "signed: compare it with what 'node prepare' printed on %s",
+	    m->host);
 	tell(m->o, "if they differ, this request is old or somebody else's; "
 	    "to remove it:");
-	say_next(m->o, 1, "the MoM", "mom clean", rest);
+	say_next(m->o, 1, "the MoM", "mom clean", m->host);
 	return -1;
-}
-
-static const char *const *
-sign_argv(const struct mom *m, const char *argv[7])
-{
-	const int cert = m->major < 6;
-	int n;
-
-	n = 0;
-	argv[n++] = cert ? m->o->puppet : m->puppetserver;
-	argv[n++] = cert ? "cert" : "ca";
-	if (cert) {
-		argv[n++] = "--color=false";
-		argv[n++] = "--allow-dns-alt-names";
-	}
-	argv[n++] = "sign";
-	if (!cert)
-		argv[n++] = "--certname";
-	argv[n++] = m->o->certname;
-	argv[n] = NULL;
-	return argv;
 }
 
 /*
@@ -526,8 +476,8 @@ sign_explain(const struct mom *m, struct child *c)
 		if (extensions)
 			note("if %s may have these extensions, type: %s cert "
 			    "--allow-dns-alt-names --allow-authorization-"
-			    "extensions sign %s", m->o->certname,
-			    m->o->puppet, m->o->certname);
+			    "extensions sign %s", m->host, m->o->puppet,
+			    m->host);
 		return;
 	}
 	if (unsaid && !refused)
@@ -542,50 +492,41 @@ sign_explain(const struct mom *m, struct child *c)
 }
 
 static int
-sign_judge(struct mom *m, struct child *c, int status)
+sign_judge(struct mom *m, struct child *c, int status, int had)
 {
-	const char *const h = m->o->certname;
-
-	if (list(m) == -1) {
-		child_show(c);
-		(void)complainx("%s may be signed or not: run this again", h);
-		return PART_WAY;
-	}
 	if (m->list.valid && !m->list.pending) {
 		if (status != 0 || m->o->verbose)
 			child_show(c);
-		say("%s: its request is signed", h);
-		say_next(m->o, 0, h, "node finish", "");
+		say("%s: its request is signed", m->host);
+		say_next(m->o, 0, m->host, "node finish", "");
 		return DONE;
 	}
-	(void)complainx("puppet did not sign the request of %s", h);
+	(void)complainx("puppet did not sign the request of %s", m->host);
 	child_show(c);
 	sign_explain(m, c);
-	return m->list.pending ? NOT_DONE : PART_WAY;
+	if (has(&m->list) == 0)
+		missing_explain(m);
+	return has(&m->list) == had ? NOT_DONE : PART_WAY;
 }
 
 int
 mom_sign(const struct options *o)
 {
-	const char *argv[7];
-	struct child c;
 	struct mom m;
-	int rc;
+	const char *const cert[] = {
+		o->puppet, "cert", "--color=false", "--allow-dns-alt-names",
+		"sign", o->certname, NULL
+	};
+	const char *const ca[] = {
+		m.puppetserver, "ca", "sign", "--certname", o->certname, NULL
+	};
 
 	if (mom_open(&m, o) == -1 || request_wait(&m) == -1)
 		return NOT_DONE;
 	request_show(&m);
 	if (request_match(&m) == -1)
 		return NOT_DONE;
-	if (o->dry) {
-		dry_end(&m, sign_argv(&m, argv), "node finish");
-		return DONE;
-	}
-	busy("signing the request of %s", o->certname);
-	if (act(&c, sign_argv(&m, argv)) == -1 && c.out == -1)
-		rc = NOT_DONE;
-	else
-		rc = sign_judge(&m, &c, child_wait(&c));
-	child_close(&c);
-	return rc;
+	busy("signing the request of %s", m.host);
+	return change(&m, m.major < 6 ? cert : ca, "signed", "node finish",
+	    sign_judge);
 }

@@ -50,7 +50,6 @@ enum {
 	TICK = 100,			/* milliseconds between two looks */
 	RETRY = 2000,			/* between two questions to the MoM */
 	MOMENT = 3,			/* seconds: what dies at once, dies */
-	WAIT = 300,			/* seconds, where -w is not given */
 	SSL_COMMAND = 6,		/* from this Puppet on: `puppet ssl' */
 	TRIES = 100,			/* against those who come and go */
 	VALUE_SIZE = 32768		/* of a setting that lists names */
@@ -73,8 +72,8 @@ enum {
 
 struct place {
 	int at;				/* the directory; -1: not there */
-	char name[NAME_SIZE];
 	char path[PATH_SIZE];		/* for messages */
+	const char *name;		/* the end of that */
 };
 
 /* The files of an ssl, each a path below it. */
@@ -90,14 +89,8 @@ struct told {				/* by puppet: its settings */
 	char run_lock[PATH_SIZE], ssl_lock[PATH_SIZE], disabled[PATH_SIZE];
 };
 
-struct call {				/* of puppet */
-	struct child child;
-	const char *argv[11];
-};
-
 struct journal {
 	struct lock lock;		/* not held under -n, and by status */
-	int known;			/* its lines were read */
 	char text[TEXT_SIZE];		/* its lines; under -n those to come */
 };
 
@@ -108,7 +101,7 @@ struct node {
 	char file[FILES][PATH_SIZE];
 	struct place place[PLACES];
 	struct journal journal;
-	struct call call[SERVICES];
+	struct child child[SERVICES];	/* that asks or changes a service */
 	int running, enabled;		/* services, as puppet last reported */
 };
 
@@ -134,7 +127,7 @@ static const struct {
 	{ STAGED, "staged", YES, NO },
 	{ EXCHANGING, "finish", YES, ANY },
 	{ EXCHANGED, "finish", NO, ANY },
-	{ UNPROVEN, "run", NO, ANY },
+	{ UNPROVEN, "run", ANY, ANY },
 	{ RESTORING, "restore", YES, ANY },
 	{ RESTORED, "restore", NO, ANY },
 	{ GOING_BACK, "back", ANY, ANY },
@@ -165,17 +158,17 @@ line_find(const char *text, const char *word)
 	return found;
 }
 
-/* The last line that tells how far we got; where there is none, "". */
+/* The last line that tells how far we got; where there is none, the end. */
 static const char *
 line_last(const char *text)
 {
 	const char *p, *last;
 
-	last = "";
+	last = NULL;
 	for (p = text; *p != '\0'; p += strcspn(p, "\n") + 1)
 		if (!line_is(p, "backup"))
 			last = p;
-	return last;
+	return last == NULL ? p : last;
 }
 
 static enum state
@@ -219,17 +212,20 @@ place_set(struct node *n, int which, int at, const char *path,
 	struct place *const p = &n->place[which];
 	const char *name;
 	size_t len;
+	int rc;
 
 	p->at = at;
 	for (len = strlen(path); len > 1 && path[len - 1] == '/'; )
 		len--;
-	if (format(p->path, sizeof p->path, "%.*s%s", (int)len, path, tail) ==
-	    -1)
-		return complainx("%s%s: too long", path, tail);
+	rc = format(p->path, sizeof p->path, "%.*s%s", (int)len, path, tail);
 	name = strrchr(p->path, '/');
-	if (name == NULL || format(p->name, sizeof p->name, "%s", name + 1) ==
-	    -1)
-		return complainx("%s: the name is too long", p->path);
+	p->name = name == NULL ? "" : name + 1;
+	if (rc == -1 || p->path[0] != '/' || p->name[0] == '\0' ||
+	    strlen(p->name) >= NAME_SIZE || strcmp(p->name, ".") == 0 ||
+	    strcmp(p->name, "..") == 0)
+		return complainx("%s: a directory is to be named, by an "
+		    "absolute path without . and .. at its end, and not too "
+		    "long", p->path);
 	return 0;
 }
 
@@ -323,12 +319,13 @@ rubbish(const struct node *n, int which)
 {
 	const struct place *const p = &n->place[which];
 
-	if (n->o->dry) {
-		if (there(n, which) == 1)
-			say("rm -rf %s", word(p->path));
-	} else if (tree_remove(p->at, p->name) == -1)
+	if (there(n, which) == 0)
+		return;
+	if (n->o->dry)
+		say("rm -rf %s", word(p->path));
+	else if (tree_remove(p->at, p->name) == -1)
 		note("that is left over, may hold a key, and stops nothing; "
-		    "to remove it: rm -rf %s", word(p->path));
+		    "when nothing is mounted there: rm -rf %s", word(p->path));
 }
 
 /*
@@ -341,10 +338,12 @@ discard(struct node *n, int which)
 	int rc;
 
 	rc = there(n, which);
-	if (rc == 1 && n->o->dry)
+	if (rc != 1)
+		return rc;
+	if (n->o->dry) {
 		rubbish(n, which);
-	if (rc != 1 || n->o->dry)
-		return rc == -1 ? -1 : 0;
+		return 0;
+	}
 	return place_free(n, RUBBISH, "gone") == -1 ? -1 :
 	    move(n, which, RUBBISH);
 }
@@ -438,12 +437,25 @@ serial(const struct node *n, int which)
 	return text[last];
 }
 
+/* The serial number alone, for a name; where there is none, that word. */
+static const char *
+serial_word(const struct node *n, int which, const char *none)
+{
+	static char text[SERIAL_SIZE];
+	struct pem pem;
+
+	(void)load(n, which, CERT, &pem);	/* it has complained */
+	(void)format(text, sizeof text, "%s", pem.serial[0] == '\0' ? none :
+	    pem.serial);
+	return text;
+}
+
 /*
  * Calls the function for each name in an open directory.  Returns the first
  * that was not 0, or -1.
  */
 static int
-names_each(struct node *n, int at, int (*visit)(struct node *, const char *))
+dir_each(struct node *n, int at, int (*visit)(struct node *, const char *))
 {
 	const char *name;
 	DIR *d;
@@ -465,68 +477,65 @@ names_each(struct node *n, int at, int (*visit)(struct node *, const char *))
  * The journal.
  */
 
-/*
- * Cuts a line off that could not be written.  Where that fails, too, it counts
- * as written: whether the next command finds it or not, what stands must fit.
- */
+/* Cuts off what stands from there on. */
 static int
-journal_back(struct node *n, size_t keep)
+journal_cut(struct node *n, const char *from)
 {
-	if (lock_cut(&n->journal.lock, keep) == 0)
-		n->journal.text[keep] = '\0';
-	return -1;
-}
+	const size_t keep = (size_t)(from - n->journal.text);
 
-/* Adds a line; it is on disk before anything is built on it. */
-static int
-journal_add(struct node *n, const char *first, const char *rest)
-{
-	char *end;
-	char line[PATH_SIZE + NAME_SIZE];
-
-	end = strchr(n->journal.text, '\0');
-	if (format(line, sizeof line, "%s%s%s", first, rest[0] == '\0' ? "" :
-	    " ", rest) == -1 || format(end, sizeof n->journal.text -
-	    (size_t)(end - n->journal.text), "%s\n", line) == -1) {
-		*end = '\0';
-		return complainx("the journal is full: %s", line);
-	}
-	if (!n->o->dry)
-		return lock_add(&n->journal.lock, line) == 0 ? 0 :
-		    journal_back(n, (size_t)(end - n->journal.text));
-	say("(umask 77; printf '%%s\\n' %s >>%s/journal)", word(line),
-	    word(n->place[WORK].path));
-	return 0;
-}
-
-/* Cuts off the last line. */
-static int
-journal_cut(struct node *n)
-{
-	size_t keep;
-
-	keep = (size_t)(line_last(n->journal.text) - n->journal.text);
 	if (!n->o->dry && lock_cut(&n->journal.lock, keep) == -1)
 		return -1;
 	n->journal.text[keep] = '\0';
 	return 0;
 }
 
-/* The services that a finish or restore line names; below root, none. */
+/*
+ * Adds a line; it is on disk before anything is built on it.  One that could
+ * not be written is cut off; where that fails, too, it counts as written:
+ * whether the next command finds it or not, what stands must fit.
+ */
+static int
+journal_add(struct node *n, const char *first, const char *rest)
+{
+	char *end;
+	size_t room;
+	int rc;
+
+	end = strchr(n->journal.text, '\0');
+	/* a byte is left for the newline */
+	room = sizeof n->journal.text - (size_t)(end - n->journal.text) - 1;
+	if (format(end, room, "%s%s%s", first, rest[0] == '\0' ? "" : " ",
+	    rest) == -1) {
+		*end = '\0';
+		return complainx("the journal is full: %s %s", first, rest);
+	}
+	rc = 0;
+	if (n->o->dry)
+		say("(umask 77; printf '%%s\\n' %s >>%s/journal)", word(end),
+		    word(n->place[WORK].path));
+	else
+		rc = lock_add(&n->journal.lock, end);
+	(void)format(strchr(end, '\0'), 2, "\n");
+	if (rc == -1)
+		(void)journal_cut(n, end);
+	return rc;
+}
+
+/* The services that finish and restore lines name; below root, none. */
 static int
 journal_set(const struct node *n)
 {
 	const char *p;
 	int i, set;
 
-	p = line_find(n->journal.text, "restore");
-	if (p == NULL)
-		p = line_find(n->journal.text, "finish");
 	set = 0;
-	for (; p != NULL && *p != '\n'; p += strcspn(p, " \n"), p += *p == ' ')
+	for (p = n->journal.text; *p != '\0'; p += strcspn(p, " \n") + 1) {
+		if (line_is(p, "backup"))
+			p += strcspn(p, "\n");
 		for (i = 0; i < SERVICES; i++)
 			if (line_is(p, service_name[i]))
 				set |= 1 << i;
+	}
 	return n->o->root != NULL ? 0 : set;
 }
 
@@ -571,6 +580,10 @@ next_show(const struct node *n)
 	const char *last;
 	int finish;
 
+	if (n->o->root != NULL) {
+		tell(n->o, "next, on this system: the same command again");
+		return;
+	}
 	last = line_last(n->journal.text);
 	finish = line_is(last, "staged") ||
 	    line_is(last, "finish") || line_is(last, "run");
@@ -607,17 +620,72 @@ foreign(struct node *n)
 	    "journal is '%.*s'); what is there:", n->place[WORK].path,
 	    (int)strcspn(last, "\n"), last);
 	places_show(n);
-	note("decide by the serial numbers which is to be in use (the MoM "
-	    "lists the valid one); then:");
+	note("decide by the serial numbers which is to be in use: the valid "
+	    "certificate is in signed/ of the MoM's cadir");
 	if (there(n, OLD) == 1) {
+		note("only if that is ssl as it was:");
 		note("    mv %s %s.set-aside", word(n->place[SSL].path),
 		    word(n->place[SSL].path));
 		note("    mv %s %s", word(n->place[OLD].path),
 		    word(n->place[SSL].path));
 	}
+	note("then, in any case:");
 	note("    mv %s %s.set-aside", word(n->place[WORK].path),
 	    word(n->place[WORK].path));
 	return NOT_DONE;
+}
+
+/*
+ * What puppet says.
+ */
+
+/*
+ * What puppet says that went wrong, in the words of 5.5, 7 and 8; the first in
+ * this order counts.
+ */
+enum trouble {
+	FULL, UNKNOWN_CA, OTHER_KEY, TAKEN, AWAY, NO_COMMAND, IN_PROGRESS,
+	OTHER
+};
+
+static const struct {
+	enum trouble trouble;
+	const char *words;
+} said[] = {
+	{ FULL, "No space left on device" },
+	{ FULL, "Disk quota exceeded" },
+	{ FULL, "Read-only file system" },
+	{ UNKNOWN_CA, "certificate verify failed" },
+	{ OTHER_KEY, "does not match" },
+	{ OTHER_KEY, "doesn't match" },
+	{ OTHER_KEY, "mismatch" },
+	{ TAKEN, "conflict on the server" },
+	{ TAKEN, "already has a signed certificate" },
+	{ TAKEN, "already has a requested certificate" },
+	{ AWAY, "onnection refused" },
+	{ AWAY, "Failed to open TCP" },
+	{ AWAY, "timed out" },
+	{ AWAY, "getaddrinfo" },
+	{ NO_COMMAND, "is not a puppetserver command" },
+	{ IN_PROGRESS, "Puppet configuration client already in progress" },
+	{ IN_PROGRESS, "nother puppet instance is already running" }
+};
+
+static enum trouble
+trouble_of(struct child *c)
+{
+	enum trouble found;
+	char line[LINE_SIZE];
+	size_t i;
+
+	found = OTHER;
+	c->from = 0;
+	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
+		for (i = 0; i < sizeof said / sizeof said[0]; i++)
+			if (said[i].trouble < found &&
+			    strstr(line, said[i].words) != NULL)
+				found = said[i].trouble;
+	return found;
 }
 
 /*
@@ -672,7 +740,7 @@ service_line(const char *line, int *running, int *enabled)
 static int
 service_take(struct node *n, int i, const char *ensure)
 {
-	struct child *const c = &n->call[i].child;
+	struct child *const c = &n->child[i];
 	char line[LINE_SIZE];
 	int running, enabled, rc;
 
@@ -698,51 +766,36 @@ service_take(struct node *n, int i, const char *ensure)
 /*
  * Has the state of these services asked (NULL) or changed, all at the same
  * time, and waits for the answers, whatever happens.  Returns those that did
- * not answer, or are not as they should be: what puppet reports tells that,
- * never an exit status.
+ * not answer, or are not as they should be: what puppet reports tells that;
+ * an exit status of 0 tells nothing.
  */
 static int
 services(struct node *n, int set, const char *ensure)
 {
 	const int dry = n->o->dry && ensure != NULL;
-	struct call *c;
 	int i, bad;
 
 	bad = 0;
 	for (i = 0; i < SERVICES; i++) {
-		c = &n->call[i];
-		c->argv[0] = n->o->puppet;
-		c->argv[1] = "resource";
-		c->argv[2] = "service";
-		c->argv[3] = service_name[i];
-		c->argv[4] = "--color=false";
-		c->argv[5] = ensure;
-		c->argv[6] = NULL;
+		const char *const argv[] = {
+			n->o->puppet, "resource", "service", service_name[i],
+			"--color=false", ensure, NULL
+		};
+
 		if ((set & 1 << i) != 0 && dry)
-			child_say(c->argv);
+			child_say(argv);
 		else if ((set & 1 << i) != 0)
-			(void)child_start(&c->child, c->argv);
+			(void)child_start(&n->child[i], argv);
 	}
 	for (i = 0; i < SERVICES && !dry; i++) {
 		if ((set & 1 << i) == 0)
 			continue;
-		(void)(ensure == NULL ?
-		    child_wait_or_stop(&n->call[i].child) :
-		    child_wait(&n->call[i].child));
+		(void)(ensure == NULL ? child_wait_or_stop(&n->child[i]) :
+		    child_wait(&n->child[i]));
 		if (service_take(n, i, ensure) == -1)
 			bad |= 1 << i;
 	}
 	return bad;
-}
-
-/* Asks all: those that run, and besides them the enabled ones of a set. */
-static int
-services_ask(struct node *n, int enabled, int *set)
-{
-	if (services(n, ALL, NULL) != 0)
-		return -1;
-	*set = n->running | (n->enabled & enabled);
-	return 0;
 }
 
 /*
@@ -773,16 +826,15 @@ services_start(struct node *n, int set)
 static int
 services_serve(struct node *n, int set)
 {
-	char program[PATH_SIZE];
+	char program[PROGRAM_SIZE];
 	const char *const argv[] = { program, "reload", NULL };
 	const int server = set & SERVERS, others = set & OTHERS;
 	struct child c;
-	int told;
+	int reloaded;
 
 	if (set == 0)
 		return 0;
-	if (puppetserver_path(n->o, program) == -1)
-		return set;
+	puppetserver_path(n->o, program);
 	busy("%s%s%s%s", server == 0 ? "" : "reloading the server",
 	    server == 0 || others == 0 ? "" : ", ", others == 0 ? "" :
 	    "starting ", service_names(others));
@@ -790,10 +842,10 @@ services_serve(struct node *n, int set)
 		child_say(argv);
 	else if (server != 0) {
 		(void)child_start(&c, argv);
-		told = child_wait(&c) == 0;
-		if (!told || n->o->verbose)
+		reloaded = child_wait(&c) == 0 && trouble_of(&c) != NO_COMMAND;
+		if (!reloaded || n->o->verbose)
 			child_show(&c);
-		if (!told)
+		if (!reloaded)
 			(void)services(n, server, "ensure=stopped");
 		child_close(&c);
 	}
@@ -811,19 +863,13 @@ lock_holder(const char *path)
 	char text[NAME_SIZE];
 	long pid;
 
-	if (path[0] == '\0' || path_read(path, text, sizeof text) < 1)
+	if (path_read(path, text, sizeof text) < 1)
 		return 0;
 	text[strcspn(text, " \r\n")] = '\0';
 	pid = number_read(text);
 	if (pid < 1 || (kill((pid_t)pid, 0) == -1 && errno == ESRCH))
 		return 0;
 	return (pid_t)pid;
-}
-
-static long
-wait_of(const struct node *n)
-{
-	return n->o->wait == -1 ? WAIT : n->o->wait;
 }
 
 static int
@@ -850,12 +896,11 @@ runs_wait(struct node *n)
 		if (interrupted())
 			return complainx("interrupted while it waited for a "
 			    "Puppet run to end");
-		if (seconds() - since >= wait_of(n))
+		if (seconds() - since >= n->o->wait)
 			return complainx("a Puppet run did not end: PID %d "
 			    "holds %s; if that is not Puppet, remove the "
 			    "file; else wait until it has ended; then run "
-			    "this again", (int)pid,
-			    file);
+			    "this again", (int)pid, file);
 		busy("waiting for the Puppet run of PID %d to end", (int)pid);
 	}
 }
@@ -871,8 +916,6 @@ disabled_check(const struct node *n)
 	char text[PATH_SIZE], *p, *end;
 	ssize_t len;
 
-	if (n->told.disabled[0] == '\0')
-		return 0;
 	len = path_read(n->told.disabled, text, sizeof text);
 	if (len == -1 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
@@ -952,9 +995,6 @@ settings_read(struct node *n, char *ssldir)
 		return complainx("puppet's setting certname is '%s', which "
 		    "cmregen does not take: a to z, 0 to 9, '.', '_' and '-' "
 		    "only", t->certname);
-	if (ssldir[0] != '/')
-		return complainx("puppet's setting ssldir is '%s', which is "
-		    "no absolute path", ssldir);
 	if (files_below(ssldir, n->file) == -1)
 		return -1;
 	if (strchr(n->file[KEY], '/') == NULL || strchr(n->file[CA], '/') ==
@@ -969,11 +1009,10 @@ settings_read(struct node *n, char *ssldir)
 static int
 ca_check(const char *dir, const char *tail)
 {
-	char path[PATH_SIZE];
+	char path[PATH_SIZE + NAME_SIZE];
 	struct stat st;
 
-	if (format(path, sizeof path, "%s%s/ca_key.pem", dir, tail) == -1)
-		return complainx("%s: too long", dir);
+	(void)format(path, sizeof path, "%s%s/ca_key.pem", dir, tail);
 	if (stat(path, &st) == 0)
 		return complainx("a CA is on this host (%s), which makes it "
 		    "the MoM: node commands are for compile masters; only if "
@@ -985,6 +1024,19 @@ ca_check(const char *dir, const char *tail)
 	return complain("look at %s", path);
 }
 
+/* Whether another file system is mounted there: 1, 0 or -1. */
+static int
+mounted(const struct place *p)
+{
+	struct stat st, up;
+
+	if (fstatat(p->at, p->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return complain("look at %s", p->path);
+	if (fstat(p->at, &up) == -1)
+		return complain("look at the directory of %s", p->path);
+	return st.st_dev != up.st_dev;
+}
+
 /*
  * The ssldir must be a directory that can be renamed: of a link or a mount
  * point only the outside would be.
@@ -994,8 +1046,9 @@ ssl_check(const struct node *n)
 {
 	const struct place *const p = &n->place[SSL];
 	char target[PATH_SIZE];
-	struct stat st, up;
+	struct stat st;
 	ssize_t len;
+	int rc;
 
 	if (fstatat(p->at, p->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno == ENOENT ? 0 : complain("look at %s", p->path);
@@ -1007,12 +1060,9 @@ ssl_check(const struct node *n)
 	}
 	if (!S_ISDIR(st.st_mode))
 		return complainx("%s is not a directory", p->path);
-	if (fstat(p->at, &up) == -1)
-		return complain("look at the directory of %s", p->path);
-	if (up.st_dev != st.st_dev)
-		return complainx("%s is a mount point: let ssldir in "
-		    "puppet.conf name a directory inside it", p->path);
-	return 0;
+	rc = mounted(p);
+	return rc != 1 ? rc : complainx("%s is a mount point: let ssldir in "
+	    "puppet.conf name a directory inside it", p->path);
 }
 
 /* Whether this is what an earlier version leaves beside ssl. */
@@ -1031,7 +1081,8 @@ earlier_visit(struct node *n, const char *name)
 }
 
 /*
- * Whether a directory is the one in question, or is inside it: 1, 0 or -1.
+ * Whether an open directory is the one in question, or is inside it: 1, 0 or
+ * -1.
  */
 static int
 inside(int at, const struct place *what)
@@ -1039,6 +1090,8 @@ inside(int at, const struct place *what)
 	struct stat want, st, last;
 	int fd, up, rc;
 
+	if (what->at == -1)
+		return 0;
 	if (fstatat(what->at, what->name, &want, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno == ENOENT ? 0 : -1;
 	fd = dir_open(at, ".");
@@ -1061,91 +1114,106 @@ inside(int at, const struct place *what)
 	return rc;
 }
 
+/*
+ * Whether the backup is apart from all that we move: 1; 0, also where it is
+ * ssl or old by another name (a mount); or -1.
+ */
+static int
+backup_apart(const struct node *n)
+{
+	const struct place *const b = &n->place[BACKUP];
+	int fd, from, rc;
+
+	fd = dir_open(b->at, b->name);
+	from = fd == -1 ? b->at : fd;
+	rc = inside(from, &n->place[SSL]);
+	if (rc == 0)
+		rc = inside(from, &n->place[WORK]);
+	if (rc == 0)
+		rc = inside(from, &n->place[OLD]);
+	if (rc == 0)
+		rc = inside(n->place[SSL].at, b);
+	close_read(fd);
+	return rc == -1 ? complain("look above %s", b->path) : rc == 0;
+}
+
 static int
 backup_check(const struct node *n)
 {
 	const struct place *const b = &n->place[BACKUP];
-	const struct place *const ssl = &n->place[SSL];
-	struct stat up, bup, st;
+	struct stat st;
 	int rc;
 
 	if (strstr(b->name, ".cmregen") != NULL || strchr(b->path, '\n') !=
-	    NULL || b->name[0] == '\0' || strcmp(b->name, ".") == 0 ||
-	    strcmp(b->name, "..") == 0)
-		return complainx("%s: that name is cmregen's own, or no name "
-		    "for a backup: choose another for -b", b->path);
+	    NULL)
+		return complainx("%s: that name is cmregen's own, or has a "
+		    "newline: choose another for -b", b->path);
 	if (b->at == -1)
 		return 0;
-	if (fstat(ssl->at, &up) == -1 || fstat(b->at, &bup) == -1)
-		return complain("look at the directory of %s", b->path);
-	rc = strcmp(b->name, ssl->name) == 0 && up.st_dev == bup.st_dev &&
-	    up.st_ino == bup.st_ino;
-	if (rc == 0)
-		rc = inside(b->at, ssl);
-	if (rc == 0)
-		rc = inside(b->at, &n->place[WORK]);
-	if (rc == 0)
-		rc = inside(ssl->at, b);
-	if (rc != 0)
-		return rc == -1 ? complain("look above %s", b->path) :
-		    complainx("%s is the ssldir itself, inside it or above "
-		    "it: choose another for -b", b->path);
-	if (fstatat(b->at, b->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    !S_ISDIR(st.st_mode))
-		return complainx("%s exists and is not a directory: move it "
-		    "away, or choose another for -b", b->path);
-	return 0;
+	rc = strcmp(b->path, n->place[SSL].path) == 0 ? 0 : backup_apart(n);
+	if (rc != 1)
+		return rc == -1 ? -1 : complainx("%s is the ssldir itself, "
+		    "inside it or above it: choose another for -b", b->path);
+	if (fstatat(b->at, b->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : complain("look at %s", b->path);
+	return S_ISDIR(st.st_mode) ? 0 : complainx("%s exists and is not a "
+	    "directory: move it away, or choose another for -b", b->path);
 }
 
 /*
  * Names the backup; the path is one of the system below root, unless that is
- * -1.  Its directory need not be there for what does without a backup.
+ * -1.  Its directory need not be there.
  */
 static int
 backup_set(struct node *n, int root, const char *path, size_t skip)
 {
-	char dir[PATH_SIZE];
 	int at;
 
 	if (place_set(n, BACKUP, -1, path, "") == -1 ||
 	    place_set(n, PART, -1, path, ".cmregen-part") == -1 ||
 	    place_set(n, GONE, -1, path, ".cmregen-gone") == -1)
 		return -1;
-	(void)format(dir, sizeof dir, "%s", n->place[BACKUP].path);
-	strrchr(dir, '/')[1] = '\0';
-	at = root == -1 ? path_dir(dir) : file_open(root, dir + skip);
+	at = path_above(root, n->place[BACKUP].path + skip);
 	if (at == -1 && errno != ENOENT)
-		return complain("open %s, where the backup is", dir);
+		return complain("open the directory of %s, where the backup "
+		    "is", n->place[BACKUP].path);
 	n->place[BACKUP].at = n->place[PART].at = n->place[GONE].at = at;
 	return backup_check(n);
 }
 
-/* Where the backup is: -b tells, or the journal, or it is beside ssl. */
+/*
+ * Where the backup is: -b tells, or the journal, or it is beside ssl.  Where
+ * the journal's cannot be one now, it counts as not there: what does without
+ * a backup goes on.
+ */
 static int
 backup_place(struct node *n, int root)
 {
 	const struct options *const o = n->o;
 	const char *p;
-	char path[PATH_SIZE];
+	char path[2 * PATH_SIZE];
 	size_t len;
-	int rc;
 
 	len = root == -1 ? 0 : strlen(o->root);
 	p = line_find(n->journal.text, "backup");
 	/* what ends has its own; -b is for what begins afterwards */
 	if (o->backup != NULL && !line_is(line_last(n->journal.text), "done"))
-		rc = format(path, sizeof path, "%s", o->backup);
+		p = NULL;
+	if (o->backup != NULL && p == NULL)
+		(void)format(path, sizeof path, "%s", o->backup);
 	else if (p == NULL)
-		rc = format(path, sizeof path, "%s_bak", n->place[SSL].path);
+		(void)format(path, sizeof path, "%s_bak", n->place[SSL].path);
 	else
-		rc = format(path, sizeof path, "%s%.*s", root == -1 ? "" :
+		(void)format(path, sizeof path, "%s%.*s", root == -1 ? "" :
 		    o->root, (int)strcspn(p + 7, "\n"), p + 7);
-	if (rc == -1)
-		return complainx("%s: too long", path);
 	if (root != -1 && (strncmp(path, o->root, len) != 0 ||
 	    (path[len] != '/' && path[len - 1] != '/')))
 		root = -1;
-	return backup_set(n, root, path, len);
+	if (backup_set(n, root, path, root == -1 ? 0 : len) == 0)
+		return 0;
+	close_read(n->place[BACKUP].at);
+	n->place[BACKUP].at = n->place[PART].at = n->place[GONE].at = -1;
+	return p == NULL ? -1 : 0;
 }
 
 /*
@@ -1213,15 +1281,16 @@ work_take(struct node *n)
 	int tries, rc;
 
 	for (tries = 0; tries < TRIES; tries++) {
-		if (there(n, WORK) == 0 && dir_make(w->at, w->name) == -1 &&
-		    there(n, WORK) != 1)
-			return -1;
 		rc = work_enter(n);
-		if (rc == -1)
+		if (rc == 0 && dir_make(w->at, w->name) == -1 &&
+		    there(n, WORK) != 1)
 			return -1;
 		if (rc == 0)
 			continue;
-		rc = lock_take(&j->lock, n->place[NEXT].at, "journal");
+		if (rc == -1 && tries == 0)
+			return -1;		/* it may be another's */
+		if (rc == 1)
+			rc = lock_take(&j->lock, n->place[NEXT].at, "journal");
 		if (rc == LOCK_HELD)
 			return complainx("another cmregen is running on this "
 			    "host: wait until it has ended");
@@ -1231,11 +1300,10 @@ work_take(struct node *n)
 			return -1;
 		}
 		if (rc == LOCK_TAKEN) {
-			if (work_mode(n, 0700) == -1)
-				return -1;
-			rc = lock_lines(&j->lock, j->text, sizeof j->text);
-			j->known = rc == 0;
-			return rc;
+			if (lock_lines(&j->lock, j->text, sizeof j->text) == 0)
+				return work_mode(n, 0700);
+			lock_leave(&j->lock);
+			return -1;
 		}
 		work_leave(n);
 	}
@@ -1257,6 +1325,14 @@ work_look(struct node *n)
 	    "wait until it has ended") : rc;
 }
 
+/* It is gone by then. */
+static int
+work_none(struct node *n)
+{
+	(void)n;
+	return 0;
+}
+
 static int
 rubbish_visit(struct node *n, const char *name)
 {
@@ -1274,20 +1350,21 @@ rubbish_visit(struct node *n, const char *name)
 static int
 rubbish_remove(struct node *n)
 {
-	int gone, backup;
+	struct place *const gone = &n->place[GONE];
+	struct place *const backup = &n->place[BACKUP];
 
-	gone = there(n, GONE);
-	backup = there(n, BACKUP);
-	if (gone == -1 || backup == -1 ||
-	    (gone == 1 && backup == 0 && move(n, GONE, BACKUP) == -1))
-		return -1;
-	if (n->place[BACKUP].at != -1) {
-		rubbish(n, PART);
-		rubbish(n, GONE);
+	/* where that fails it has complained, and there is no backup */
+	if (there(n, GONE) == 1 && there(n, BACKUP) == 0 &&
+	    move(n, GONE, BACKUP) == 0 && n->o->dry) {
+		backup->name = gone->name;	/* where it still is */
+		gone->at = -1;
 	}
+	rubbish(n, PART);
+	if (there(n, BACKUP) == 1)
+		rubbish(n, GONE);
 	if (n->place[NEXT].at == -1)
 		return 0;
-	return names_each(n, n->place[NEXT].at, rubbish_visit);
+	return dir_each(n, n->place[NEXT].at, rubbish_visit);
 }
 
 /* Removes what is left of the work directory, where nothing is under way. */
@@ -1310,12 +1387,14 @@ work_end(struct node *n)
 static int
 places_set(struct node *n, int at, const char *ssldir)
 {
+	if (at == -1)
+		return complain("open the directory of %s", ssldir);
 	if (place_set(n, SSL, at, ssldir, "") == -1 ||
 	    place_set(n, WORK, at, ssldir, ".cmregen") == -1 ||
 	    place_set(n, NEXT, -1, ssldir, ".cmregen/next") == -1 ||
 	    place_set(n, OLD, -1, ssldir, ".cmregen/old") == -1)
 		return -1;
-	return ssl_check(n) == -1 || names_each(n, at, earlier_visit) != 0 ?
+	return ssl_check(n) == -1 || dir_each(n, at, earlier_visit) != 0 ?
 	    -1 : 0;
 }
 
@@ -1334,17 +1413,13 @@ node_clear(struct node *n, const struct options *o)
 static int
 node_open(struct node *n, int (*enter)(struct node *))
 {
-	char ssldir[PATH_SIZE], name[NAME_SIZE];
-	int at;
+	char ssldir[PATH_SIZE];
 
 	if (settings_read(n, ssldir) == -1 ||
 	    ca_check(n->told.cadir, "") == -1 || ca_check(ssldir, "/ca") == -1)
 		return -1;
-	at = path_open(ssldir, name);
-	if (at == -1)
-		return -1;
-	n->place[SSL].at = at;
-	if (places_set(n, at, ssldir) == -1 || enter(n) == -1)
+	if (places_set(n, path_above(-1, ssldir), ssldir) == -1 ||
+	    enter(n) == -1)
 		return -1;
 	return backup_place(n, -1);
 }
@@ -1365,8 +1440,10 @@ root_ca_check(const struct node *n)
 }
 
 /*
- * With no puppet to ask, the first name with a key and its certificate in the
- * backup, old or ssl is the one that counts.
+ * With no puppet to ask, the first name in ssl, old or the backup with a key
+ * and its certificate is the one that counts, or the last with a key in the
+ * first of them that has any; with -a that of the backup comes first, which
+ * then may be of another name.
  */
 static int
 pair_visit(struct node *n, const char *name)
@@ -1380,7 +1457,10 @@ pair_visit(struct node *n, const char *name)
 static void
 root_names(struct node *n)
 {
-	static const int which[] = { BACKUP, OLD, SSL };
+	static const int orders[2][3] = {
+		{ SSL, OLD, BACKUP }, { BACKUP, OLD, SSL }
+	};
+	const int *const which = orders[n->o->accept];
 	int i, fd, found;
 
 	for (found = i = 0; i < 3 && !found; i++) {
@@ -1389,7 +1469,8 @@ root_names(struct node *n)
 		    in(n, which[i], "private_keys"));
 		if (fd == -1)
 			continue;
-		found = names_each(n, fd, pair_visit) == 1;
+		found = dir_each(n, fd, pair_visit) == 1 ||
+		    (!n->o->accept && n->file[KEY][0] != '\0');
 		close_read(fd);
 	}
 }
@@ -1401,24 +1482,21 @@ root_open(struct node *n, int (*enter)(struct node *))
 	const struct options *const o = n->o;
 	const char *const ssldir = o->ssldir == NULL ?
 	    "/etc/puppetlabs/puppet/ssl" : o->ssldir;
-	char path[PATH_SIZE], name[NAME_SIZE];
+	char path[2 * PATH_SIZE];
 	int root, at, rc;
 
-	if (format(path, sizeof path, "%s%s", o->root, ssldir) == -1)
-		return complainx("%s: too long", ssldir);
+	(void)format(path, sizeof path, "%s%s", o->root, ssldir);
 	root = path_dir(o->root);
 	if (root == -1)
 		return complain("open %s", o->root);
-	at = path_open_below(root, ssldir, name);
+	at = path_above(root, ssldir);
 	rc = -1;
-	if (at == -1)
-		note("is the system mounted at %s?", o->root);
-	else {
-		n->place[SSL].at = at;
-		if (places_set(n, at, path) == 0 && root_ca_check(n) == 0 &&
-		    enter(n) != -1)
-			rc = backup_place(n, root);
-	}
+	if (places_set(n, at, path) == 0 && root_ca_check(n) == 0 &&
+	    enter(n) != -1)
+		rc = backup_place(n, root);
+	else if (at == -1)
+		note("is the system mounted at %s, and no part of %s a link?",
+		    o->root, ssldir);
 	close_read(root);
 	if (rc == 0)
 		root_names(n);
@@ -1430,17 +1508,14 @@ static void
 node_close(struct node *n)
 {
 	enum state state;
-	int i;
 
-	if (n->journal.lock.fd != -1 && n->journal.known &&
-	    state_look(n, &state) == 0 && state == IDLE)
+	if (n->journal.lock.fd != -1 && state_look(n, &state) == 0 &&
+	    state == IDLE)
 		(void)work_end(n);	/* it has complained */
 	lock_leave(&n->journal.lock);
 	work_leave(n);
-	for (i = SSL; i <= BACKUP; i += BACKUP - SSL) {
-		close_read(n->place[i].at);
-		n->place[i].at = -1;
-	}
+	close_read(n->place[SSL].at);
+	close_read(n->place[BACKUP].at);
 }
 
 /*
@@ -1454,11 +1529,18 @@ node_close(struct node *n)
 static int
 backup_copy(const struct node *n)
 {
+	int rc;
+
 	busy("copying %s to %s", n->place[SSL].path, n->place[BACKUP].path);
-	if (copy(n, SSL, PART) == -1 ||
-	    (there(n, BACKUP) == 1 && move(n, BACKUP, GONE) == -1))
+	if (copy(n, SSL, PART) == -1)
 		return -1;
-	return move(n, PART, BACKUP) == -1 ? -1 : 1;
+	rc = there(n, BACKUP);
+	if (rc == -1 || (rc == 1 && move(n, BACKUP, GONE) == -1) ||
+	    move(n, PART, BACKUP) == -1)
+		return -1;
+	if (rc == 1 && n->o->dry)
+		say("rm -rf %s", word(n->place[GONE].path));
+	return 1;
 }
 
 /* Whether ssl differs from the backup, and in what first: 1, 0 or -1. */
@@ -1481,8 +1563,8 @@ static int
 backup_make(const struct node *n)
 {
 	const struct place *const b = &n->place[BACKUP];
-	char difference[DIFFERENCE_SIZE], away[PATH_SIZE];
-	struct pem cert;
+	char difference[DIFFERENCE_SIZE], away[PATH_SIZE + NAME_SIZE];
+	struct pem pem;
 	int rc;
 
 	if (b->at == -1)
@@ -1495,15 +1577,22 @@ backup_make(const struct node *n)
 		rc = backup_differs(n, difference);
 	if (rc != 1)
 		return rc;
-	if (key_same(n, SSL, BACKUP) == 1 && pair_fits(n, SSL) == 1) {
+	rc = mounted(b);
+	if (rc == 0 && key_same(n, SSL, BACKUP) == 1 &&
+	    pair_fits(n, SSL) == 1) {
 		note("the backup is out of date (%s), and is replaced",
 		    difference);
 		return backup_copy(n);
 	}
-	(void)load(n, BACKUP, CERT, &cert);
-	if (format(away, sizeof away, "%s-%s", b->path, cert.serial[0] == '\0'
-	    ? "earlier" : cert.serial) == -1)
-		return complainx("%s is too long", b->path);
+	if (rc == 0)
+		rc = load(n, BACKUP, KEY, &pem) == 0 &&
+		    load(n, BACKUP, CERT, &pem) == 0;
+	if (rc != 0)
+		return rc == -1 ? -1 : complainx("%s is a mount point, or no "
+		    "backup of an ssl directory: name one in it that is not "
+		    "there yet, such as -b %s/ssl_bak", b->path, b->path);
+	(void)format(away, sizeof away, "%s-%s", b->path,
+	    serial_word(n, BACKUP, "earlier"));
 	return complainx("%s (%s) is the backup of another ssl than this "
 	    "(%s), most likely of an earlier regeneration: type mv %s %s, "
 	    "then run this again", b->path, serial(n, BACKUP), serial(n, SSL),
@@ -1518,10 +1607,13 @@ static void
 backup_undo(const struct node *n)
 {
 	char difference[DIFFERENCE_SIZE];
+	int rc;
 
-	if (backup_differs(n, difference) != 0)
-		note("the backup %s stays: %s has changed since",
-		    n->place[BACKUP].path, n->place[SSL].path);
+	rc = backup_differs(n, difference);
+	if (rc != 0)
+		note("the backup %s stays: %s %s", n->place[BACKUP].path,
+		    n->place[SSL].path, rc == 1 ? "has changed since" :
+		    "could not be compared with it");
 	else if (move(n, BACKUP, PART) == 0 && there(n, GONE) == 1)
 		(void)move(n, GONE, BACKUP);	/* or the next command does */
 }
@@ -1531,7 +1623,7 @@ backup_undo(const struct node *n)
  */
 
 static void
-line_show(char sign, const char *line)
+difference_show(char sign, const char *line)
 {
 	note("    %c %s", sign, line);
 }
@@ -1549,17 +1641,13 @@ names_check(const struct node *n, const struct pem *then)
 	rc = load(n, SSL, CERT, &now);
 	if (rc == -1)
 		return -1;
-	if (rc == 0 || now.odd) {
+	if (rc == 0 || now.odd)		/* then it has no names here */
 		note("the present certificate cannot be read to compare its "
 		    "names; the new one gets:");
-		now.names[0] = now.extensions[0] = '\0';
-		(void)lines_differ("", then->names, line_show);
-		(void)lines_differ("", then->extensions, line_show);
-		return 0;
-	}
-	names = lines_differ(now.names, then->names, line_show);
-	extensions = lines_differ(now.extensions, then->extensions, line_show);
-	if (names == 0 && extensions == 0)
+	names = lines_differ(now.names, then->names, difference_show);
+	extensions = lines_differ(now.extensions, then->extensions,
+	    difference_show);
+	if (rc == 0 || now.odd || (names == 0 && extensions == 0))
 		return 0;
 	note("that is what the new certificate would lose (-) and gain (+) "
 	    "against the present one");
@@ -1642,23 +1730,21 @@ go_on(void)
 static void
 puppet_words(const struct node *n, int dir, int wanted, const char *argv[])
 {
-	const int old = n->major < SSL_COMMAND;
+	const char *const agent[] = {
+		n->o->puppet, "agent", "--test", "--color=false", "--noop",
+		"--ssldir", n->place[dir].path, "--statedir",
+		n->place[STATE].path, NULL
+	};
+	const char *const ssl[] = {
+		n->o->puppet, "ssl", wanted == REQUEST ? "submit_request" :
+		"download_cert", "--color=false", "--waitforcert", "0",
+		"--ssldir", n->place[dir].path, NULL
+	};
 
-	*argv++ = n->o->puppet;
-	*argv++ = old ? "agent" : "ssl";
-	*argv++ = old ? "--test" : wanted == REQUEST ? "submit_request" :
-	    "download_cert";
-	*argv++ = "--color=false";
-	*argv++ = old ? "--noop" : "--waitforcert";
-	if (!old)
-		*argv++ = "0";
-	*argv++ = "--ssldir";
-	*argv++ = n->place[dir].path;
-	if (old) {
-		*argv++ = "--statedir";
-		*argv++ = n->place[STATE].path;
-	}
-	*argv = NULL;
+	if (n->major < SSL_COMMAND)
+		memcpy(argv, agent, sizeof agent);
+	else
+		memcpy(argv, ssl, sizeof ssl);
 }
 
 /* The bytes of a regular file in a place, or -1. */
@@ -1699,23 +1785,27 @@ ready(const struct node *n, int dir, int wanted)
  * must be let through our directory.
  */
 static int
-puppet_on(struct node *n, int dir, int wanted, struct call *c)
+puppet_on(struct node *n, int dir, int wanted, struct child *c)
 {
 	const int old = n->major < SSL_COMMAND;
+	const char *argv[CHILD_WORDS];
 	int rc;
 
-	c->child.out = -1;
+	c->out = -1;
 	if (old && place_free(n, STATE, "state") == -1)
 		return -1;
-	puppet_words(n, dir, wanted, c->argv);
+	puppet_words(n, dir, wanted, argv);
 	if (n->o->dry) {
 		if (old)
 			say("chmod 711 %s", word(n->place[WORK].path));
-		child_say(c->argv);
+		child_say(argv);
 		if (old)
 			say("chmod 700 %s; rm -rf %s",
 			    word(n->place[WORK].path),
 			    word(n->place[STATE].path));
+		if (wanted == CERT)
+			say("test -s %s/%s || exit 1",
+			    word(n->place[dir].path), n->file[CERT]);
 		return 0;
 	}
 	if (old && (dir_make(n->place[STATE].at, n->place[STATE].name) == -1 ||
@@ -1723,58 +1813,84 @@ puppet_on(struct node *n, int dir, int wanted, struct call *c)
 		rubbish(n, STATE);
 		return -1;
 	}
-	rc = child_start(&c->child, c->argv);
-	while (rc == 0 && !child_ended(&c->child) && !interrupted() &&
+	rc = child_start(c, argv);
+	while (rc == 0 && !child_ended(c) && !interrupted() &&
 	    !ready(n, dir, wanted))
 		nap(TICK);
-	child_stop(&c->child);
+	child_stop(c);
 	if (old && work_mode(n, 0700) == -1)
 		rc = -1;
 	if (old)
 		rubbish(n, STATE);
 	if (n->o->verbose)
-		child_show(&c->child);
+		child_show(c);
 	return go_on() == -1 ? -1 : rc;
 }
 
-/* Whether one of these words is in what a child has printed. */
+/* The certificate that the MoM has is not that of the request in next. */
 static int
-child_said(struct child *c, const char *const words[])
+other_key(const struct node *n)
 {
-	char line[LINE_SIZE];
-	int i;
-
-	c->from = 0;
-	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
-		for (i = 0; words[i] != NULL; i++)
-			if (strstr(line, words[i]) != NULL)
-				return 1;
-	return 0;
+	return complainx("the MoM has a certificate of %s that is not of the "
+	    "key in %s: run 'cmregen node restore' here, 'cmregen mom clean "
+	    "%s' there, then begin again", n->told.certname,
+	    n->place[NEXT].path, n->told.certname);
 }
 
-/* What puppet could not do on the directory, and what helps. */
+/*
+ * Whether the certificate in next is there, of the key there, and not the one
+ * in use: 1; 0 where there is none; or -1.
+ */
 static int
-puppet_explain(const struct node *n, struct child *c)
+fetched(const struct node *n, struct pem *cert)
 {
-	static const char *const taken[] = {
-		"conflict on the server", "already has a signed certificate",
-		"already has a requested certificate", "does not match",
-		"mismatch", NULL
-	};
-	static const char *const unknown_ca[] = {
-		"certificate verify failed", NULL
-	};
+	struct pem key, now;
+	int rc;
 
+	rc = load(n, NEXT, CERT, cert);
+	if (rc != 1)
+		return rc;
+	if (load(n, NEXT, KEY, &key) == 1 && pem_pair(&key, cert) != 0 &&
+	    (load(n, SSL, CERT, &now) != 1 ||
+	    strcmp(now.fingerprint, cert->fingerprint) != 0))
+		return 1;
+	return other_key(n);
+}
+
+/* What puppet could not do on the directory, and waiting does not mend. */
+static int
+puppet_refused(const struct node *n, int dir, struct child *c)
+{
+	const char *const path = n->place[dir].path;
+	enum trouble what;
+
+	what = trouble_of(c);
+	if (what >= AWAY || (what == TAKEN && dir == NEXT))
+		return 0;
 	child_show(c);
-	if (child_said(c, unknown_ca))
+	if (what == FULL)
+		return complainx("puppet cannot write into %s: make room "
+		    "there, then run this again", path);
+	if (what == UNKNOWN_CA)
 		return complainx("the certificate of the MoM does not verify "
-		    "with %s/%s: put the MoM's present CA certificate there, "
-		    "then run this again", n->place[SSL].path, n->file[CA]);
-	if (child_said(c, taken))
-		return complainx("the MoM has a certificate or another request"
-		    " of this name: run 'cmregen mom clean %s' there, then "
-		    "this again (or it signs by itself, and its ca.conf "
-		    "forbids these names)", n->told.certname);
+		    "with %s/%s: copy the CA certificate there from the MoM "
+		    "itself, then run this again", dir == NEXT ? path :
+		    n->place[SSL].path, n->file[CA]);
+	if (dir == NEXT)
+		return other_key(n);
+	return complainx("the MoM has a certificate or another request of "
+	    "this name: run 'cmregen mom clean %s' there, then this again (or "
+	    "it signs by itself, and its ca.conf forbids these names)",
+	    n->told.certname);
+}
+
+/* There is no request: what helps. */
+static int
+submit_failed(const struct node *n, struct child *c)
+{
+	if (puppet_refused(n, MAKE, c) == -1)
+		return -1;
+	child_show(c);
 	return complainx("the MoM (%s) has taken no request: does its server "
 	    "run, and can it be reached from here?  Should it have one, "
 	    "'cmregen mom clean %s' there removes it", n->told.ca_server,
@@ -1825,16 +1941,18 @@ make_begin(const struct node *n)
 		    ca);
 		return 0;
 	}
-	if (dir_like(dir->at, dir->name, ssl->at, ssl->name) == -1 ||
-	    dir_like(dir->at, in(n, MAKE, certs), ssl->at,
-	    in(n, SSL, certs)) == -1)
+	if (dir_make(dir->at, dir->name) == -1 ||
+	    dir_make(dir->at, in(n, MAKE, certs)) == -1)
 		return -1;
 	rc = file_copy(ssl->at, in(n, SSL, ca), dir->at, in(n, MAKE, ca));
 	if (rc == 0)
 		note("%s has no %s: puppet trusts the MoM that answers, so "
 		    "compare the fingerprint, and sign with -f", ssl->path,
 		    ca);
-	return rc == -1 ? -1 : 0;
+	/* until here all of it was ours alone */
+	return rc == -1 || owner_like(dir->at, in(n, MAKE, certs), ssl->at,
+	    in(n, SSL, certs)) == -1 ? -1 :
+	    owner_like(dir->at, dir->name, ssl->at, ssl->name);
 }
 
 /*
@@ -1846,7 +1964,7 @@ paper_load(const struct node *n, int dir, struct pem *paper)
 {
 	int rc;
 
-	rc = load(n, dir, CERT, paper);
+	rc = dir == NEXT ? fetched(n, paper) : load(n, dir, CERT, paper);
 	return rc == 0 ? load(n, dir, REQUEST, paper) : rc;
 }
 
@@ -1896,10 +2014,10 @@ hand_off_mom(const struct node *n, const struct pem *paper)
 {
 	char host[PATH_SIZE], rest[2 * NAME_SIZE];
 
-	tell(n->o, "request of %s, SHA-256 fingerprint:", n->told.certname);
-	tell(n->o, "    %s", paper->fingerprint);
+	tell(n->o, "request of %s, SHA-256 fingerprint %s", n->told.certname,
+	    paper->fingerprint);
 	(void)format(host, sizeof host, "the MoM (%s)", n->told.ca_server);
-	(void)format(rest, sizeof rest, " -f %s %s", paper->fingerprint,
+	(void)format(rest, sizeof rest, "-f %s %s", paper->fingerprint,
 	    n->told.certname);
 	say_next(n->o, 0, host, "mom sign", rest);
 }
@@ -1927,28 +2045,27 @@ time_of(const struct node *n, const char *file)
 static void
 hand_off(const struct node *n, const struct pem *paper)
 {
-	const int signed_already = paper->serial[0] != '\0';
 	char host[PATH_SIZE];
 
-	if (signed_already)
+	if (paper->serial[0] != '\0') {
 		tell(n->o, "the new certificate of %s is here (serial number "
 		    "%s): nothing to sign", n->told.certname, paper->serial);
-	else
+		(void)format(host, sizeof host, "%s", n->told.certname);
+	} else {
 		hand_off_mom(n, paper);
-	(void)format(host, sizeof host, "%s%s", n->told.certname,
-	    signed_already ? "" : " when it is signed");
-	say_next(n->o, 1, host, "node finish", "");
-	if (n->o->dry) {
-		tell(n->o, "(whether extensions stay the same, the request "
-		    "tells)");
-		return;
+		(void)format(host, sizeof host, "%s when it is signed",
+		    n->told.certname);
 	}
-	note("until then it serves with the certificate that 'mom clean' "
-	    "revokes: agents that fetch the CRL refuse it, so finish soon%s%s"
-	    "%s", signed_already ? "" : "; if 'mom clean' is run after ",
-	    signed_already ? "" : time_of(n, in(n, NEXT,
-	    n->file[KEY])), signed_already ? "" : ", begin again: 'node "
-	    "restore', 'node prepare'");
+	say_next(n->o, 1, host, "node finish", "");
+	if (n->o->dry)
+		tell(n->o, "(whether extensions stay the same is seen when "
+		    "there is a request: look at csr_attributes.yaml)");
+	else
+		note("until then it serves with the certificate that 'mom "
+		    "clean' revokes: agents that fetch the CRL refuse it, so "
+		    "finish soon; if 'mom clean' is run after %s, begin again:"
+		    " 'node restore', 'node prepare'",
+		    time_of(n, in(n, NEXT, n->file[KEY])));
 }
 
 /*
@@ -1958,7 +2075,7 @@ hand_off(const struct node *n, const struct pem *paper)
 static int
 stage_next(struct node *n, struct pem *paper)
 {
-	struct call c;
+	struct child c;
 	int rc, made;
 
 	made = 0;
@@ -1972,11 +2089,11 @@ stage_next(struct node *n, struct pem *paper)
 	else if (rc == 0) {
 		rc = paper_load(n, MAKE, paper);
 		if (rc == 0)
-			(void)puppet_explain(n, &c.child);
+			(void)submit_failed(n, &c);
 		made = rc == 1;
 		rc = made ? make_judge(n, paper) : -1;
 	}
-	child_close(&c.child);
+	child_close(&c);
 	if (!made && !n->o->dry && !interrupted())
 		return -1;
 	if (rc == 0 && !n->o->dry)
@@ -1985,28 +2102,59 @@ stage_next(struct node *n, struct pem *paper)
 	    journal_add(n, "staged", "") == -1;
 }
 
+static void
+root_note(const char *path)
+{
+	note("%s belongs to root: if that was not meant, give it to the user "
+	    "of the server by chown -Rh first", path);
+}
+
+/* What is read of ssl when the request is made: a directory, and the file. */
+static int
+ssl_opens(const struct node *n, int file)
+{
+	const struct place *const ssl = &n->place[SSL];
+	char dir[PATH_SIZE];
+	int fd;
+
+	dir_of(dir, n->file[file]);
+	fd = file_open(ssl->at, in(n, SSL, dir));
+	if (fd == -1)
+		return complain("open %s in %s", dir, ssl->path);
+	close_read(fd);
+	fd = file_open(ssl->at, in(n, SSL, n->file[file]));
+	if (fd == -1 && errno != ENOENT)
+		return complain("open %s in %s", n->file[file], ssl->path);
+	close_read(fd);
+	return 0;
+}
+
 static int
 stage_check(struct node *n)
 {
-	char keys[PATH_SIZE];
+	const struct place *const ssl = &n->place[SSL];
+	struct stat st;
 	struct pem key;
-	int fd, rc;
+	int rc;
 
 	if (disabled_check(n) == -1)
 		return -1;
 	rc = there(n, SSL);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("there is no %s%s",
-		    n->place[SSL].path, there(n, BACKUP) == 1 ? ": run "
-		    "'cmregen node restore' first" : ": let Puppet make it");
-	dir_of(keys, n->file[KEY]);
-	fd = file_open(n->place[SSL].at, in(n, SSL, keys));
-	if (fd == -1)
-		return complain("open %s in %s", keys, n->place[SSL].path);
-	close_read(fd);
-	if (load(n, SSL, KEY, &key) == 0)
+		    ssl->path, there(n, BACKUP) == 1 ? ": run 'cmregen node "
+		    "restore' first" : ": let Puppet make it");
+	if (fstatat(ssl->at, ssl->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_uid == 0)
+		root_note(ssl->path);
+	if (ssl_opens(n, KEY) == -1 || ssl_opens(n, CA) == -1)
+		return -1;
+	rc = load(n, SSL, KEY, &key);
+	if (rc == -1)
+		return -1;
+	if (rc == 0)
 		note("%s has no key: `node restore' will not be able to use "
-		    "this backup", n->place[SSL].path);
+		    "this backup", ssl->path);
 	if (place_free(n, MAKE, "make") == -1)
 		return -1;
 	return files_follow(n, MAKE) == -1 || names_plan(n) == -1 ? -1 : 0;
@@ -2044,10 +2192,10 @@ stage(struct node *n)
 		backup_undo(n);
 	(void)discard(n, NEXT);			/* it has complained */
 	(void)rubbish_remove(n);		/* likewise */
-	note("not done; nothing was changed here");
+	note("not done; ssl and services are as they were");
 	if (rc == 1)
-		note("if the MoM has the request, 'cmregen mom clean %s' "
-		    "there removes it", n->told.certname);
+		note("the MoM may have the request: before you run this again,"
+		    " run 'cmregen mom clean %s' there", n->told.certname);
 	return NOT_DONE;
 }
 
@@ -2056,7 +2204,7 @@ static int
 stage_again(struct node *n)
 {
 	struct pem paper;
-	int rc;
+	int rc, made;
 
 	rc = paper_load(n, NEXT, &paper);
 	if (rc == 0)
@@ -2065,18 +2213,25 @@ stage_again(struct node *n)
 		    "restore', then this again", n->place[NEXT].path);
 	if (rc != 1)
 		return NOT_DONE;
-	if (there(n, BACKUP) == 0 && (journal_add(n, "backup",
-	    n->place[BACKUP].path) == -1 || backup_make(n) == -1))
-		return NOT_DONE;
-	hand_off(n, &paper);
-	return DONE;
+	made = backup_make(n);
+	rc = made == -1 ? -1 : n->o->backup == NULL ? 0 :
+	    journal_add(n, "backup", n->place[BACKUP].path);
+	if (rc == -1 && made == 1)
+		backup_undo(n);
+	(void)rubbish_remove(n);	/* it has complained */
+	if (rc == 0)
+		hand_off(n, &paper);
+	return rc == 0 ? DONE : NOT_DONE;
 }
 
 /*
  * The exchange.
  */
 
-/* Step 2.  A run in progress could start the others again: they stop after. */
+/*
+ * Stops puppet, then the others: a run in progress could start them again, and
+ * they could begin one.
+ */
 static int
 stop(struct node *n)
 {
@@ -2089,7 +2244,19 @@ stop(struct node *n)
 	if (services(n, PUPPET, "ensure=stopped") != 0 || runs_wait(n) == -1 ||
 	    go_on() == -1)
 		return -1;
-	return services(n, others, "ensure=stopped") == 0 ? 0 : -1;
+	if (services(n, others, "ensure=stopped") != 0)
+		return -1;
+	return n->o->dry ? 0 : runs_wait(n);
+}
+
+/* Goes past what was just reported: 0 with -a, else -1. */
+static int
+past(const struct node *n)
+{
+	if (!n->o->accept)
+		return -1;
+	note("-a was given: going on all the same");
+	return 0;
 }
 
 /* Where there is no other way out, -a goes past what does not stop. */
@@ -2098,15 +2265,33 @@ stop_or_accept(struct node *n)
 {
 	if (stop(n) == 0)
 		return 0;
-	if (!n->o->accept || interrupted())
+	if (interrupted() || past(n) == -1)
 		return -1;
-	note("-a was given: going on all the same");
+	/* it may not have come to these */
+	(void)services(n, journal_set(n) & OTHERS, "ensure=stopped");
 	return 0;
 }
 
 /*
- * Step 4.  Where old is there already, ssl was made by Puppet meanwhile, and
- * holds a key that nobody has used.
+ * Whether what becomes ssl is there: 1, 0 or -1.  Once it was moved, puppet
+ * that a killed finish has left behind may make an empty one beside it:
+ * rubbish.
+ */
+static int
+next_there(struct node *n)
+{
+	int rc;
+
+	rc = there(n, NEXT);
+	if (rc == 1 && there(n, OLD) == 1 && there(n, SSL) == 1 &&
+	    line_find(n->journal.text, "finish") != NULL)
+		rc = pair_fits(n, NEXT);
+	return rc == 0 ? discard(n, NEXT) : rc;
+}
+
+/*
+ * Moves ssl to old and next to ssl.  Where old is there already, ssl was made
+ * by Puppet meanwhile, and holds a key that nobody has used.
  */
 static int
 swap(struct node *n)
@@ -2128,7 +2313,7 @@ swap_back(struct node *n)
 	int ssl, next, old;
 
 	ssl = there(n, SSL);
-	next = there(n, NEXT);
+	next = next_there(n);
 	old = there(n, OLD);
 	if (ssl == -1 || next == -1 || old == -1)
 		return -1;
@@ -2140,19 +2325,18 @@ swap_back(struct node *n)
 	return move(n, OLD, SSL);
 }
 
-/* Step 5: the cached catalog; that there is none is fine. */
+/* Removes the cached catalog; that there is none is fine. */
 static int
 catalog_remove(const struct node *n)
 {
 	const char *const data = n->told.client_datadir;
-	char name[NAME_SIZE], path[PATH_SIZE];
+	char name[NAME_SIZE], path[PATH_SIZE + 2 * NAME_SIZE];
 	int at, fd, rc;
 
 	if (n->o->root != NULL)
 		return 0;
 	(void)format(name, sizeof name, "%s.json", n->told.certname);
-	if (format(path, sizeof path, "%s/catalog/%s", data, name) == -1)
-		return complainx("%s: too long", data);
+	(void)format(path, sizeof path, "%s/catalog/%s", data, name);
 	if (n->o->dry) {
 		say("rm -f %s", word(path));
 		return 0;
@@ -2166,7 +2350,7 @@ catalog_remove(const struct node *n)
 		    path);
 	close_read(fd);
 	close_read(at);
-	return rc;
+	return rc == -1 ? past(n) : 0;
 }
 
 /* Whether these may stay down: 0 where there are none, or with -a; or -1. */
@@ -2177,13 +2361,10 @@ accepted(const struct node *n, int bad)
 		return 0;
 	(void)complainx("not running with %s: %s", n->place[SSL].path,
 	    service_names(bad));
-	if (!n->o->accept)
-		return -1;
-	note("-a was given: going on all the same");
-	return 0;
+	return past(n);
 }
 
-/* Step 6. */
+/* Has the services of the line take ssl. */
 static int
 serve(struct node *n)
 {
@@ -2195,26 +2376,51 @@ exchange(struct node *n)
 {
 	int next;
 
-	next = there(n, NEXT);
+	next = next_there(n);
 	if (next == -1 || (next == 1 && swap(n) == -1) ||
 	    catalog_remove(n) == -1 || go_on() == -1)
 		return -1;
 	return serve(n);
 }
 
-/* Begins one: writes down which services shall run afterwards. */
+/*
+ * Begins one: writes down which services shall run afterwards.  One that was
+ * begun goes on whoever does not answer; a boot, a Puppet run, or where it was
+ * begun below root, may have started more than its lines name.
+ */
 static int
 exchange_begin(struct node *n, const char *line)
 {
+	const int begun = line_find(n->journal.text, "finish") != NULL ||
+	    line_find(n->journal.text, "restore") != NULL;
+	const int before = journal_set(n);
 	int set;
 
-	set = 0;
+	set = before;
 	if (n->o->root == NULL) {
 		busy("asking which services run");
-		if (services_ask(n, SERVERS, &set) == -1)
+		if (services(n, ALL, NULL) != 0 && !begun)
 			return -1;
+		set |= n->running | (n->enabled & SERVERS);
 	}
-	return go_on() == -1 ? -1 : journal_add(n, line, service_names(set));
+	if (go_on() == -1)
+		return -1;
+	return line_is(line_last(n->journal.text), line) && set == before ? 0 :
+	    journal_add(n, line, service_names(set));
+}
+
+/*
+ * Whether what has the backup's name is of another key than old, which finish
+ * has replaced: then it is not the backup.
+ */
+static int
+backup_other(const struct node *n)
+{
+	struct pem key;
+
+	return line_find(n->journal.text, "restore") == NULL &&
+	    there(n, BACKUP) == 1 && load(n, OLD, KEY, &key) == 1 &&
+	    key_same(n, OLD, BACKUP) != 1;
 }
 
 /*
@@ -2226,12 +2432,17 @@ end_backup(const struct node *n)
 {
 	int old, backup;
 
+	if (n->o->dry && line_is(line_last(n->journal.text), "back"))
+		return 0;		/* old is ssl by then */
 	old = there(n, OLD);
+	if (old == 0 && n->o->dry && there(n, NEXT) == 1 &&
+	    line_find(n->journal.text, "restore") != NULL)
+		old = there(n, SSL);	/* it is by then */
 	backup = there(n, BACKUP);
 	if (old == -1 || backup == -1)
 		return -1;
 	if (old == 0 || backup == 1)
-		return 0;
+		return old == 1 && backup_other(n);
 	return n->place[BACKUP].at == -1 || move(n, OLD, BACKUP) == -1;
 }
 
@@ -2246,9 +2457,12 @@ conclude(struct node *n)
 		return stands(n);
 	rc = end_backup(n);
 	if (rc == 1) {
-		(void)complainx("all is done, but the backup is gone; type "
-		    "mv %s %s, then run this again",
-		    word(n->place[OLD].path), word(n->place[BACKUP].path));
+		(void)complainx("all is done, but %s is not there, or not the "
+		    "backup of what was replaced: mount it and run this again;"
+		    " or keep that elsewhere by mv %s %s_bak-%s, then run "
+		    "this again", n->place[BACKUP].path,
+		    word(n->place[OLD].path), word(n->place[SSL].path),
+		    serial_word(n, OLD, "old"));
 		return PART_WAY;
 	}
 	if (rc == 0 && n->o->dry) {
@@ -2270,18 +2484,24 @@ conclude(struct node *n)
  * node finish.
  */
 
-/* The end of every undo of finish: the services of the line, but these. */
+/*
+ * The end of every undo: the services of the line, but these; then the line;
+ * then, of restore, next, so that no line is left that next does not fit.
+ */
 static int
 undone(struct node *n, int bad)
 {
 	bad |= services_start(n, journal_set(n) & PUPPET);
 	if (bad != 0) {
-		(void)complainx("not running: %s", service_names(bad));
+		(void)complainx("not running with %s: %s", n->place[SSL].path,
+		    service_names(bad));
 		return stands(n);
 	}
-	if (journal_cut(n) == -1 || rubbish_remove(n) == -1)
+	if (journal_cut(n, line_last(n->journal.text)) == -1 ||
+	    (line_last(n->journal.text)[0] == '\0' &&
+	    discard(n, NEXT) == -1) || rubbish_remove(n) == -1)
 		return stands(n);
-	note("not done; everything is as it was before; to try again:");
+	note("not done; everything is as it was before");
 	next_show(n);
 	return NOT_DONE;
 }
@@ -2291,8 +2511,9 @@ static int
 stop_undo(struct node *n)
 {
 	hold();
-	busy("starting what was stopped");
-	return undone(n, services_start(n, journal_set(n) & ~PUPPET));
+	if (journal_set(n) != 0)
+		busy("starting what was stopped");
+	return undone(n, services_start(n, journal_set(n) & OTHERS));
 }
 
 /* Takes back what was exchanged, by this run or one before it. */
@@ -2312,65 +2533,12 @@ exchange_undo(struct node *n)
 	return undone(n, bad | services_serve(n, set));
 }
 
-/*
- * Whether the certificate in next is there, of the key there, and not the one
- * in use: 1; 0 where there is none; or -1.
- */
-static int
-fetched(const struct node *n, struct pem *cert)
-{
-	struct pem key, now;
-	int rc;
-
-	rc = load(n, NEXT, CERT, cert);
-	if (rc != 1)
-		return rc;
-	if (load(n, NEXT, KEY, &key) == 1 && pem_pair(&key, cert) != 0 &&
-	    (load(n, SSL, CERT, &now) != 1 ||
-	    strcmp(now.fingerprint, cert->fingerprint) != 0))
-		return 1;
-	return complainx("the certificate that the MoM has of %s is not of "
-	    "the key in %s: run 'cmregen node restore' here, 'cmregen mom "
-	    "clean %s' there, then begin again", n->told.certname,
-	    n->place[NEXT].path, n->told.certname);
-}
-
-/* What waiting does not mend.  Returns 0, or -1. */
-static int
-fetch_refused(const struct node *n, struct child *c)
-{
-	static const char *const other[] = {
-		"does not match", "mismatch", "doesn't match", NULL
-	};
-	static const char *const full[] = {
-		"No space left on device", "Disk quota exceeded",
-		"Read-only file system", NULL
-	};
-	int is_full;
-
-	is_full = child_said(c, full);
-	if (!is_full && !child_said(c, other))
-		return 0;
-	child_show(c);
-	if (is_full)
-		return complainx("puppet cannot write into %s: make room "
-		    "there, then run this again", n->place[NEXT].path);
-	return complainx("the MoM has a certificate of %s that is not of the "
-	    "new key: run 'cmregen node restore' here, 'cmregen mom clean %s' "
-	    "there, then begin again", n->told.certname, n->told.certname);
-}
-
 /* There is no certificate in time. */
 static int
 fetch_failed(const struct node *n, struct child *c, const struct pem *request)
 {
-	static const char *const away[] = {
-		"onnection refused", "Failed to open TCP", "timed out",
-		"getaddrinfo", NULL
-	};
-
 	child_show(c);
-	if (child_said(c, away))
+	if (trouble_of(c) == AWAY)
 		return complainx("the MoM (%s) does not answer: does its "
 		    "server run, and can it be reached from here?",
 		    n->told.ca_server);
@@ -2380,20 +2548,20 @@ fetch_failed(const struct node *n, struct child *c, const struct pem *request)
 	return -1;
 }
 
-/* A certificate that puppet could not write whole is in its way. */
+/* What puppet could not write whole is in its way. */
 static int
-torn_remove(const struct node *n)
+torn_remove(const struct node *n, int file)
 {
-	char name[NAME_SIZE];
+	const char *path;
 	int at, rc;
 
-	if (n->o->dry || file_size(n, NEXT, CERT) == -1)
+	if (n->o->dry || file_size(n, NEXT, file) == -1)
 		return 0;
-	at = path_open_below(n->place[NEXT].at, in(n, NEXT, n->file[CERT]),
-	    name);
+	path = in(n, NEXT, n->file[file]);
+	at = path_above(n->place[NEXT].at, path);
 	if (at == -1)
-		return -1;
-	rc = name_remove(at, name);
+		return complain("open the directory of %s", path);
+	rc = name_remove(at, strrchr(path, '/') + 1);
 	close_read(at);
 	return rc;
 }
@@ -2403,8 +2571,9 @@ static void
 changes_show(const struct pem *request, const struct pem *cert)
 {
 	if (request->fingerprint[0] != '\0' && !request->odd &&
-	    lines_differ(request->names, cert->names, line_show) +
-	    lines_differ(request->extensions, cert->extensions, line_show) > 0)
+	    lines_differ(request->names, cert->names, difference_show) +
+	    lines_differ(request->extensions, cert->extensions,
+	    difference_show) > 0)
 		note("the CA has left that out (-) or added it (+); if that "
 		    "is not wanted, go back with 'cmregen node restore', "
 		    "later with -a");
@@ -2418,15 +2587,17 @@ static int
 fetch(struct node *n)
 {
 	struct pem request, cert;
-	struct call c;
+	struct child c;
 	long since;
-	int rc;
+	int rc, waiting;
 
 	if (load(n, NEXT, REQUEST, &request) == -1)
 		return -1;
-	c.child.out = -1;
+	c.out = -1;
+	waiting = 0;
 	rc = fetched(n, &cert);
-	if (rc == 0 && torn_remove(n) == -1)
+	if ((rc == 0 && torn_remove(n, CERT) == -1) ||
+	    (file_size(n, NEXT, CRL) == 0 && torn_remove(n, CRL) == -1))
 		return -1;
 	/* below 6 an agent fetches a CRL only from a MoM that it verifies */
 	if (rc == 1 && n->major < SSL_COMMAND && file_size(n, NEXT, CRL) < 1)
@@ -2440,15 +2611,18 @@ fetch(struct node *n)
 		else
 			rc = fetched(n, &cert);
 		if (rc == 0)
-			rc = fetch_refused(n, &c.child);
-		if (rc != 0 || seconds() - since >= wait_of(n))
+			rc = puppet_refused(n, NEXT, &c);
+		if (rc != 0 || seconds() - since >= n->o->wait)
 			break;
-		child_close(&c.child);
-		busy("waiting for the certificate: sign the request");
+		child_close(&c);
+		if (!waiting && request.fingerprint[0] != '\0')
+			hand_off_mom(n, &request);
+		waiting = 1;
+		busy("waiting for the certificate");
 	}
 	if (rc == 0)
-		rc = fetch_failed(n, &c.child, &request);
-	child_close(&c.child);
+		rc = fetch_failed(n, &c, &request);
+	child_close(&c);
 	if (rc == 1)
 		changes_show(&request, &cert);
 	return rc == 1 ? 0 : -1;
@@ -2475,17 +2649,38 @@ next_complete(const struct node *n)
 			return -1;
 		if (file_size(n, NEXT, i) < 1)
 			return complainx("puppet has left no %s in %s: does "
-			    "the MoM's certificate verify with %s there?  Put "
-			    "its CA certificate there, then run this again",
-			    file, n->place[NEXT].path, n->file[CA]);
+			    "the MoM's certificate verify with %s/%s?  Copy "
+			    "the CA certificate there from the MoM itself, "
+			    "then run this again",
+			    file, n->place[NEXT].path, n->place[NEXT].path,
+			    n->file[CA]);
 		if (owner_like(next, in(n, NEXT, file), ssl,
 		    in(n, SSL, file)) == -1)
 			return -1;
 	}
-	return seal(n, NEXT);
+	if (seal(n, NEXT) == 0)
+		return 0;
+	note("if %s was given to another user since, begin again: 'cmregen "
+	    "node restore', 'cmregen node prepare'", n->place[SSL].path);
+	return -1;
 }
 
 enum run { RAN, AGAIN, FAILED };
+
+/* A run that somebody ends says so, and has status 0. */
+static int
+run_ended(struct child *c)
+{
+	char line[LINE_SIZE];
+	int ended;
+
+	ended = 0;
+	c->from = 0;
+	while (child_line(c, line, sizeof line) == 1)
+		ended |= strcmp(line, "Notice: Caught TERM; exiting") == 0 ||
+		    strcmp(line, "Notice: Caught INT; exiting") == 0;
+	return ended;
+}
 
 /*
  * Runs Puppet once, its output on the terminal.  4 and 6 mean that it ran with
@@ -2494,15 +2689,12 @@ enum run { RAN, AGAIN, FAILED };
 static enum run
 agent_run(struct node *n)
 {
-	static const char *const busy_words[] = {
-		"Puppet configuration client already in progress",
-		"nother puppet instance is already running", NULL
-	};
 	const char *const argv[] = {
 		n->o->puppet, "agent", "--test", "--color=false", NULL
 	};
 	struct child c;
-	int status, rc;
+	enum run result;
+	int status;
 
 	if (n->o->dry) {
 		child_say(argv);
@@ -2510,27 +2702,30 @@ agent_run(struct node *n)
 		return RAN;
 	}
 	busy("running Puppet");
-	rc = child_start(&c, argv);
-	while (rc == 0 && !child_ended(&c) && !interrupted()) {
+	(void)child_start(&c, argv);	/* it has complained, and ended */
+	while (!child_ended(&c) && !interrupted()) {
 		child_follow(&c);
 		nap(TICK);
 	}
 	child_stop(&c);
 	child_follow(&c);
 	status = child_wait(&c);
-	rc = status == 1 && child_said(&c, busy_words) ? AGAIN : FAILED;
-	if (status == 0 || status == 2 || status == 4 || status == 6)
-		rc = RAN;
+	result = FAILED;
+	if ((status == 0 && !run_ended(&c)) || status == 2 || status == 4 ||
+	    status == 6)
+		result = RAN;
+	else if (status == 1 && trouble_of(&c) == IN_PROGRESS)
+		result = AGAIN;
 	child_close(&c);
 	if (interrupted())
 		(void)complainx("the Puppet run was interrupted");
-	else if (rc == RAN && status >= 4)
+	else if (result == RAN && status >= 4)
 		note("Puppet ran with the new certificate, and a resource "
 		    "failed (status %d, see above)", status);
-	else if (rc == FAILED)
+	else if (result == FAILED)
 		(void)complainx("the Puppet run failed (status %d, see above)",
 		    status);
-	return (enum run)rc;
+	return result;
 }
 
 /* Runs Puppet until it ran, failed, or the time is over. */
@@ -2546,13 +2741,13 @@ agent_loop(struct node *n)
 		if (runs_wait(n) == -1)
 			return FAILED;
 		result = agent_run(n);
-		if (result == AGAIN && seconds() - since >= wait_of(n)) {
+		if (interrupted() || result != AGAIN)
+			return result;
+		if (seconds() - since >= n->o->wait) {
 			(void)complainx("another Puppet run did not end in "
 			    "time");
 			return FAILED;
 		}
-		if (interrupted() || result != AGAIN)
-			return interrupted() ? FAILED : result;
 	}
 }
 
@@ -2564,24 +2759,21 @@ static int
 services_prove(struct node *n, int set)
 {
 	long since;
-	int now, bad;
+	int silent, bad;
 
 	busy("seeing to it that all services run");
-	if (services_ask(n, ALL, &now) == -1)
-		return ALL;
-	set |= now;
+	silent = services(n, ALL, NULL);
+	set |= n->running | n->enabled;
 	if (!n->o->dry)
 		set &= ~n->running;
-	if (set == 0)
-		return 0;
 	(void)services_start(n, set);
 	if (n->o->dry)
 		return 0;
-	for (since = seconds(); seconds() - since < MOMENT; )
+	for (since = seconds(); set != 0 && seconds() - since < MOMENT; )
 		nap(TICK);
 	(void)services(n, set, NULL);
-	bad = set & ~n->running;
-	if (bad != 0)
+	bad = (set | silent) & ~n->running;
+	if (go_on() == 0 && bad != 0)
 		(void)complainx("not running: %s", service_names(bad));
 	return bad;
 }
@@ -2593,7 +2785,7 @@ pair_new(const struct node *n)
 	if (pair_fits(n, SSL) != 1)
 		return complainx("key and certificate in %s do not belong "
 		    "together", n->place[SSL].path);
-	if (key_same(n, SSL, OLD) != 0)
+	if (key_same(n, SSL, there(n, OLD) == 1 ? OLD : BACKUP) != 0)
 		return complainx("%s still has the key that was to be "
 		    "replaced", n->place[SSL].path);
 	return 0;
@@ -2606,20 +2798,20 @@ finished(const struct node *n)
 	    serial(n, SSL));
 	say("before: %s; running now: %s", there(n, OLD) == 1 ?
 	    serial(n, OLD) : "not there", service_names(n->running));
-	say("the backup holds the old key; when nothing needs it any more: "
-	    "rm -rf %s", word(n->place[BACKUP].path));
 }
 
 /* finish in unproven: the Puppet run, the services, the proof. */
 static int
 prove(struct node *n)
 {
-	int ran, bad;
+	int ran, bad, rc;
 
 	ran = agent_loop(n) == RAN;
 	if (interrupted())
 		return stands(n);
 	bad = services_prove(n, journal_set(n));
+	if (interrupted())
+		return stands(n);
 	if (n->o->dry)
 		return conclude(n);
 	if (pair_new(n) == -1 || ((!ran || bad != 0) && !n->o->accept))
@@ -2627,7 +2819,11 @@ prove(struct node *n)
 	if (!ran || bad != 0)
 		note("-a was given: done all the same");
 	finished(n);
-	return conclude(n);
+	rc = conclude(n);
+	if (rc == DONE)
+		say("the backup holds the old key; when nothing needs it any "
+		    "more: rm -rf %s", word(n->place[BACKUP].path));
+	return rc;
 }
 
 /* From the exchange of the directories on. */
@@ -2655,7 +2851,7 @@ finish_staged(struct node *n)
 		(void)complainx("the backup %s is missing: is it mounted?  "
 		    "'cmregen node prepare' makes it again",
 		    n->place[BACKUP].path);
-	if (n->o->dry)
+	if (rc == 1 && n->o->dry)
 		say("# wait until the request is signed");
 	if (rc != 1 || fetch(n) == -1 || (!n->o->dry && next_complete(n) ==
 	    -1))
@@ -2663,7 +2859,7 @@ finish_staged(struct node *n)
 	if (exchange_begin(n, "finish") == -1)
 		return line_is(line_last(n->journal.text), "finish") ?
 		    stop_undo(n) : NOT_DONE;
-	if (stop(n) == -1 || (!n->o->dry && backup_make(n) == -1))
+	if (stop(n) == -1 || backup_make(n) == -1)
 		return stop_undo(n);
 	return finish_exchange(n);
 }
@@ -2672,7 +2868,10 @@ finish_staged(struct node *n)
 static int
 finish_on(struct node *n)
 {
-	return stop(n) == -1 ? exchange_undo(n) : finish_exchange(n);
+	if (stop_or_accept(n) == -1 || (there(n, OLD) == 0 &&
+	    there(n, NEXT) == 1 && backup_make(n) == -1))
+		return exchange_undo(n);
+	return finish_exchange(n);
 }
 
 /*
@@ -2686,19 +2885,21 @@ restored(const struct node *n)
 	char host[PATH_SIZE], rest[4 * PATH_SIZE + NAME_SIZE];
 
 	if (!n->o->dry)
-		say("%s: %s", n->place[SSL].path, serial(n, SSL));
+		say("%s: %s; what 'mom clean' has revoked stays revoked",
+		    n->place[SSL].path, serial(n, SSL));
 	if (n->o->root != NULL) {
-		tell(n->o, "next: start that system; a certificate that was "
-		    "cleaned on the MoM stays revoked");
+		tell(n->o, "next: start that system");
 		return;
 	}
-	tell(n->o, "what 'mom clean' has revoked stays revoked; to begin "
-	    "again (leave out the first if that was done since):");
-	(void)format(host, sizeof host, "the MoM (%s)", n->told.ca_server);
-	(void)format(rest, sizeof rest, " %s", n->told.certname);
-	say_next(n->o, 0, host, "mom clean", rest);
-	(void)format(rest, sizeof rest, "%s%s", n->o->backup == NULL ? "" :
-	    " -b ", n->o->backup == NULL ? "" : word(n->o->backup));
+	(void)format(host, sizeof host, "the MoM (%s), to begin again, unless "
+	    "it was cleaned since prepare", n->told.ca_server);
+	say_next(n->o, 0, host, "mom clean", n->told.certname);
+	(void)format(rest, sizeof rest, "%s_bak", n->place[SSL].path);
+	if (strcmp(rest, n->place[BACKUP].path) == 0)
+		rest[0] = '\0';
+	else
+		(void)format(rest, sizeof rest, "-b %s",
+		    word(n->place[BACKUP].path));
 	say_next(n->o, 1, n->told.certname, "node prepare", rest);
 }
 
@@ -2723,16 +2924,19 @@ restore_end(struct node *n)
 static int
 go_back(struct node *n)
 {
-	int begun;
+	int begun, old;
 
 	begun = line_find(n->journal.text, "finish") != NULL;
+	if (begun && (exchange_begin(n, "back") == -1 ||
+	    stop_or_accept(n) == -1))
+		return stands(n);
 	if (!line_is(line_last(n->journal.text), "back") &&
 	    journal_add(n, "back", "") == -1)
-		return begun || line_is(line_last(n->journal.text), "back") ?
+		return line_is(line_last(n->journal.text), "back") ?
 		    stands(n) : NOT_DONE;
-	if (begun && stop_or_accept(n) == -1)
-		return stands(n);
-	if (swap_back(n) == -1 || discard(n, NEXT) == -1)
+	old = there(n, OLD);
+	if (old == -1 || discard(n, NEXT) == -1 || (old == 1 &&
+	    (discard(n, SSL) == -1 || move(n, OLD, SSL) == -1)))
 		return stands(n);
 	if (begun && (catalog_remove(n) == -1 || serve(n) == -1))
 		return stands(n);
@@ -2743,8 +2947,8 @@ go_back(struct node *n)
 static int
 restore_on(struct node *n)
 {
-	return stop_or_accept(n) == -1 || exchange(n) == -1 ? stands(n) :
-	    restore_end(n);
+	return exchange_begin(n, "restore") == -1 || stop_or_accept(n) == -1 ||
+	    exchange(n) == -1 ? stands(n) : restore_end(n);
 }
 
 /*
@@ -2760,8 +2964,13 @@ owner_check(const struct node *n)
 
 	if (fstatat(b->at, b->name, &is, AT_SYMLINK_NOFOLLOW) == -1)
 		return complain("look at %s", b->path);
-	if (fstatat(ssl->at, ssl->name, &be, AT_SYMLINK_NOFOLLOW) == -1 ||
-	    (be.st_uid == is.st_uid && be.st_gid == is.st_gid))
+	if (fstatat(ssl->at, ssl->name, &be, AT_SYMLINK_NOFOLLOW) == -1) {
+		if (is.st_uid == 0)
+			root_note(b->path);
+		return 0;
+	}
+	if ((be.st_uid == is.st_uid && be.st_gid == is.st_gid) ||
+	    be.st_uid == 0)
 		return 0;
 	return complainx("the backup %s does not have the owner of %s, who "
 	    "could then not read the key: type chown -Rh %d:%d %s, then run "
@@ -2783,7 +2992,8 @@ restore_check(const struct node *n)
 	rc = there(n, BACKUP);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("nothing is under way, and "
-		    "there is no backup %s: name it with -b", backup);
+		    "there is no backup %s: name it with -b%s", backup,
+		    n->o->root == NULL ? "" : " (the ssldir with -s)");
 	rc = pair_fits(n, BACKUP);
 	if (rc != 1)
 		return rc == -1 ? -1 : complainx("%s holds no key with its "
@@ -2796,12 +3006,10 @@ restore_check(const struct node *n)
 	rc = backup_differs(n, difference);
 	if (rc != 1 || key_same(n, SSL, BACKUP) == 1 || pair_fits(n, SSL) != 1)
 		return rc;
-	note("%s: %s; %s: %s", n->place[SSL].path, serial(n, SSL), backup,
-	    serial(n, BACKUP));
-	if (n->o->accept)
-		return 1;
-	return complainx("ssl is not the backup's, whose certificate is most "
-	    "likely revoked: to give up the one in use all the same, -a");
+	return n->o->accept ? 1 : complainx("%s (%s) has another key than the "
+	    "backup %s (%s), whose certificate is most likely revoked: to give"
+	    " up the one in use all the same, -a", n->place[SSL].path,
+	    serial(n, SSL), backup, serial(n, BACKUP));
 }
 
 /* Makes next a copy of the backup. */
@@ -2825,26 +3033,6 @@ restore_none(struct node *n)
 	return bad != 0 && !n->o->accept ? PART_WAY : DONE;
 }
 
-/*
- * Before ssl is moved a restore that fails is taken back: the services, then
- * the line, then next, so that no line is left that next does not fit.
- */
-static int
-restore_undo(struct node *n)
-{
-	const char *last;
-
-	last = line_last(n->journal.text);
-	hold();
-	if (last[0] != '\0' && services_start(n, journal_set(n)) != 0)
-		return stands(n);
-	if ((last[0] != '\0' && journal_cut(n) == -1) ||
-	    discard(n, NEXT) == -1 || rubbish_remove(n) == -1)
-		return stands(n);
-	note("not done; everything is as it was before");
-	return NOT_DONE;
-}
-
 /* restore in idle. */
 static int
 restore_idle(struct node *n)
@@ -2854,13 +3042,11 @@ restore_idle(struct node *n)
 	rc = restore_check(n);
 	if (rc != 1)
 		return rc == -1 ? NOT_DONE : restore_none(n);
-	if (restore_copy(n) == -1)
-		return restore_undo(n);
-	if (n->o->root == NULL && journal_add(n, "backup",
-	    n->place[BACKUP].path) == -1)
-		return restore_undo(n);
-	if (exchange_begin(n, "restore") == -1 || stop(n) == -1)
-		return restore_undo(n);
+	if (restore_copy(n) == -1 ||
+	    (n->o->root == NULL && journal_add(n, "backup",
+	    n->place[BACKUP].path) == -1) ||
+	    exchange_begin(n, "restore") == -1 || stop(n) == -1)
+		return stop_undo(n);
 	if (n->o->dry && there(n, NEXT) == 0)
 		(void)swap(n);		/* of a next that is not there yet */
 	return exchange(n) == -1 ? stands(n) : restore_end(n);
@@ -2872,12 +3058,13 @@ restore_idle(struct node *n)
 
 /* finish in idle. */
 static int
-nothing(struct node *n)
+finish_idle(struct node *n)
 {
 	(void)complainx("nothing is under way; in use is %s: %s",
 	    n->place[SSL].path, serial(n, SSL));
-	note("a regeneration begins with 'cmregen mom clean %s' on the MoM, "
-	    "then 'cmregen node prepare' here", n->told.certname);
+	note("a regeneration begins with 'cmregen node prepare -n' here, "
+	    "'cmregen mom clean %s' on the MoM, then 'cmregen node prepare'",
+	    n->told.certname);
 	return NOT_DONE;
 }
 
@@ -2898,22 +3085,22 @@ other_first(struct node *n)
 }
 
 /*
- * The table of states: what each command does in each.  That of ALL_DONE is
- * the end, then what it does in idle.
+ * What each command does in each state.  In ALL_DONE that is the end, then
+ * what it does in idle.
  */
 enum { PREPARE, FINISH, RESTORE, COMMANDS };
 
 static int (*const cell[STATES][COMMANDS])(struct node *) = {
 	/*		 prepare	finish		restore */
-	[IDLE]		= { stage,	  nothing,	  restore_idle },
-	[STAGED]	= { stage_again,  finish_staged, go_back },
-	[EXCHANGING]	= { other_first, finish_on,	  go_back },
-	[EXCHANGED]	= { other_first, finish_on,	  go_back },
-	[UNPROVEN]	= { other_first, prove,	  go_back },
-	[RESTORING]	= { other_first, other_first, restore_on },
-	[RESTORED]	= { other_first, other_first, restore_on },
-	[GOING_BACK]	= { other_first, other_first, go_back },
-	[FOREIGN]	= { foreign,	  foreign,	  foreign }
+	[IDLE]		= { stage,	finish_idle,	restore_idle },
+	[STAGED]	= { stage_again, finish_staged,	go_back },
+	[EXCHANGING]	= { other_first, finish_on,	go_back },
+	[EXCHANGED]	= { other_first, finish_on,	go_back },
+	[UNPROVEN]	= { other_first, prove,		go_back },
+	[RESTORING]	= { other_first, other_first,	restore_on },
+	[RESTORED]	= { other_first, other_first,	restore_on },
+	[GOING_BACK]	= { other_first, other_first,	go_back },
+	[FOREIGN]	= { foreign,	foreign,	foreign }
 };
 
 /*
@@ -2923,10 +3110,10 @@ static int (*const cell[STATES][COMMANDS])(struct node *) = {
 static int
 command_open(struct node *n, const struct options *o, enum state *state)
 {
-	int (*const enter)(struct node *) = o->dry ? work_look : work_take;
-	int rc, ended;
+	int (*enter)(struct node *) = o->dry ? work_look : work_take;
+	int rc;
 
-	for (ended = 0; ; ended = 1) {
+	for (;;) {
 		node_clear(n, o);
 		rc = o->root != NULL ? root_open(n, enter) :
 		    node_open(n, enter);
@@ -2934,15 +3121,13 @@ command_open(struct node *n, const struct options *o, enum state *state)
 			return NOT_DONE;
 		if (*state != ALL_DONE)
 			return DONE;
-		rc = ended ? NOT_DONE : conclude(n);
-		if (rc != DONE || o->dry)
-			break;
+		rc = conclude(n);
+		if (rc != DONE)
+			return rc;
 		node_close(n);
+		if (o->dry)
+			enter = work_none;
 	}
-	if (rc == DONE)				/* a dry run */
-		n->journal.text[0] = '\0';
-	*state = IDLE;
-	return rc;
 }
 
 static int
@@ -2989,7 +3174,7 @@ node_restore(const struct options *o)
 
 static const char *const what_of[STATES] = {
 	"nothing is under way",
-	"prepare is done; finish, when the request is signed, remains",
+	"prepare is done; finish remains",
 	"finish: the old certificate is in place, services may be stopped",
 	"finish: the new certificate is in place, not all services may have "
 	    "it",
@@ -3024,10 +3209,10 @@ node_status(const struct options *o)
 		    == 1 ? serial(n, BACKUP) : "is not there");
 		if (state == FOREIGN)
 			(void)foreign(n);
-		else if (state != STAGED)
-			next_show(n);
-		else if (paper_load(n, NEXT, &paper) == 1)
+		else if (state == STAGED && paper_load(n, NEXT, &paper) == 1)
 			hand_off(n, &paper);
+		else
+			next_show(n);
 	}
 	quiet();
 	node_close(n);

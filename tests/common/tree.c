@@ -64,6 +64,20 @@ move(const struct place *s, const struct place *d)
 }
 
 static int
+place_open(struct place *p, const char *path)
+{
+	const char *name;
+
+	name = strrchr(path, '/');
+	if (name == NULL || name[1] == '\0' || format(p->name, sizeof p->name,
+	    "%s", name + 1) == -1)
+		return complainx("%s: an absolute path, and not too long",
+		    path);
+	p->at = path_above(-1, path);
+	return p->at == -1 ? complain("open the directory of %s", path) : 0;
+}
+
+static int
 compare(const struct place *a, const struct place *b)
 {
 	char difference[DIFFERENCE_SIZE];
@@ -85,7 +99,7 @@ main(int argc, char *argv[])
 	if (argc < 3 || argc > 4)
 		return usage();
 	verb = argv[1];
-	if ((a.at = path_open(argv[2], a.name)) == -1)
+	if (place_open(&a, argv[2]) == -1)
 		return 2;
 	if (argc == 3)
 		return strcmp(verb, "remove") == 0 ?
@@ -93,7 +107,7 @@ main(int argc, char *argv[])
 	if (strcmp(verb, "seal") == 0)
 		return tree_seal(a.at, a.name, (uid_t)strtoul(argv[3], NULL,
 		    10)) == -1;
-	if ((b.at = path_open(argv[3], b.name)) == -1)
+	if (place_open(&b, argv[3]) == -1)
 		return 2;
 	if (strcmp(verb, "copy") == 0)
 		return tree_copy(a.at, a.name, b.at, b.name, NULL) == -1;

@@ -3,11 +3,11 @@
  * there; then each command with each of its children failing in turn, for the
  * undo.
  *
- *	cells [-v] [-u] [-o name] WORK PROGRAM
+ *	cells [-v] [-u] [-o name] [-s share] WORK PROGRAM
  *
  * WORK holds the templates that the script beside this made.  -u leaves out
- * the second part, -o takes only those with that text in their name.  Prints
- * what fell, then "N passed, N failed".
+ * the second part, -s takes every SHARE-th child of it only, -o only those with
+ * that text in their name.  Prints what fell, then "N passed, N failed".
  */
 #define _GNU_SOURCE
 #include <sys/stat.h>
@@ -64,6 +64,8 @@ static const struct state states[] = {
 	    "mv ssl ssl.cmregen/next; cp -a ssl.cmregen/old ssl; "
 	    "rm ssl/certs/" NODE ".pem; echo >ssl/private_keys/" NODE
 	    ".pem" },
+	{ "exchanging, next again", "unproven", EXCHANGING, CUT
+	    "mkdir ssl.cmregen/next" },
 	{ "exchanged", "unproven", EXCHANGED, CUT },
 	{ "exchanged, no backup", "unproven", EXCHANGED, CUT
 	    "rm -rf ssl_bak" },
@@ -71,6 +73,8 @@ static const struct state states[] = {
 	{ "unproven, no backup", "unproven", UNPROVEN, "rm -rf ssl_bak" },
 	{ "unproven, a torn line", "unproven", UNPROVEN,
 	    "printf don >>ssl.cmregen/journal" },
+	{ "unproven, next again", "unproven", UNPROVEN,
+	    "mkdir ssl.cmregen/next" },
 	{ "restoring", "finished", RESTORING, RESTORE_LINE },
 	{ "restoring, between", "finished", RESTORING, RESTORE_LINE
 	    "mv ssl ssl.cmregen/old" },
@@ -98,8 +102,6 @@ static const struct state states[] = {
 	    "rm -rf ssl.cmregen/next" },
 	{ "staged with old", "signed", FOREIGN,
 	    "cp -a ssl ssl.cmregen/old" },
-	{ "run with next", "unproven", FOREIGN,
-	    "cp -a ssl ssl.cmregen/next" },
 	{ "an unknown word", "signed", FOREIGN,
 	    "echo finished >>ssl.cmregen/journal" },
 	{ "an empty line", "signed", FOREIGN, "echo >>ssl.cmregen/journal" },
@@ -347,19 +349,20 @@ main(int argc, char *argv[])
 {
 	static const int versions[] = { 7, 5 };
 	size_t a, i, n;
-	int c, undo;
+	int c, undo, share;
 
-	undo = 1;
-	while ((c = getopt(argc, argv, "o:uv")) != -1)
+	undo = share = 1;
+	while ((c = getopt(argc, argv, "o:s:uv")) != -1)
 		switch (c) {
 		case 'o': only = optarg; break;
+		case 's': share = atoi(optarg); break;
 		case 'u': undo = 0; break;
 		case 'v': memory.verbose = 1; break;
 		default: return 2;
 		}
-	if (argc - optind != 2) {
-		(void)fprintf(stderr, "usage: cells [-uv] [-o name] WORK "
-		    "PROGRAM\n");
+	if (argc - optind != 2 || share < 1) {
+		(void)fprintf(stderr, "usage: cells [-uv] [-o name] "
+		    "[-s share] WORK PROGRAM\n");
 		return 2;
 	}
 	work = argv[optind];
@@ -374,7 +377,8 @@ main(int argc, char *argv[])
 			for (a = 0; a < sizeof(actions) / sizeof(*actions);
 			    a++)
 				for (c = 1; c < CALLS && (only == NULL ||
-				    strstr(undos[i].name, only) != NULL); c++)
+				    strstr(undos[i].name, only) != NULL);
+				    c += share)
 					if (!undo_try(&undos[i], actions[a],
 					    c))
 						break;

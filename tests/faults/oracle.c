@@ -157,7 +157,7 @@ backup_of(const struct view *v)
 	if (v->where == DONE && v->lost && view_has(v, OLD) &&
 	    strcmp(v->usual, v->backup) == 0)
 		return OLD;
-	return BAK;
+	return !view_has(v, BAK) && view_has(v, BAK_GONE) ? BAK_GONE : BAK;
 }
 
 /* Whether a backup as it is there is one that may be used or made anew. */
@@ -188,8 +188,10 @@ static int
 expect_finish(const struct view *v)
 {
 	if (v->where != STAGED)
-		return 0;
-	return !view_has(v, BAK) || !backup_fits(v) || (!view_pair(v, NEXT) &&
+		return v->where == EXCHANGING && !view_has(v, OLD) &&
+		    !backup_fits(v);
+	return !view_has(v, backup_of(v)) || !backup_fits(v) ||
+	    (!view_pair(v, NEXT) &&
 	    (strcmp(v->ca_certificate, v->key[NEXT]) != 0 || v->revoked));
 }
 
@@ -323,13 +325,16 @@ judge_prepared(const struct view *b, const struct view *v, const char *out)
 
 /*
  * A call that was to remove something failed, and that was said; or the lock
- * seemed to be somebody else's, who then needs the directory.
+ * seemed to be somebody else's, or could not be looked at: then the directory
+ * may be needed.
  */
 static int
 unremoved(void)
 {
 	return care == SPEECHLESS || (care == DISTURBED &&
 	    (strstr(said, "remove ") != NULL ||
+	    strstr(said, "removal of ") != NULL ||
+	    strstr(said, "look at journal") != NULL ||
 	    strstr(said, "another cmregen is running") != NULL));
 }
 
@@ -367,7 +372,8 @@ judge_finished(const struct view *b, const struct view *v)
 	enum tree n;
 
 	judge_idle(b, v);
-	n = b->where == STAGED || b->where == EXCHANGING ? NEXT : SSL;
+	n = (b->where == STAGED || b->where == EXCHANGING) &&
+	    b->key[NEXT][0] != '\0' ? NEXT : SSL;
 	if (strcmp(v->key[SSL], b->key[n]) != 0 || !view_pair(v, SSL))
 		fall("done, and ssl does not have the new key and its "
 		    "certificate");
@@ -450,8 +456,9 @@ judge_unchanged(const struct order *o, const struct view *b,
 		judge_clean(b, v);
 	if (o->command == PREPARE && care != SPEECHLESS &&
 	    strstr(said, "rename ") == NULL &&
+	    strstr(said, "could not be compared with it") == NULL &&
 	    strcmp(b->backup, v->backup) == 0 && !view_has(b, backup_of(b)) &&
-	    !view_has(b, BAK_GONE) && view_has(v, BAK))
+	    view_has(v, BAK))
 		fall("status 1, and a backup was made");
 	if (was != IDLE && (strcmp(b->key[NEXT], v->key[NEXT]) != 0 ||
 	    strcmp(b->tree[OLD], v->tree[OLD]) != 0))
@@ -475,9 +482,8 @@ judge_backup(const struct order *o, const struct view *b,
 	enum tree was;
 
 	was = backup_of(b);
-	if (o->command != FINISH && was == BAK && !view_has(b, BAK))
-		was = BAK_GONE;
-	if (was != BAK && view_has(b, was) && v->where != DONE &&
+	if ((was == OLD || (was == BAK_GONE && o->command != FINISH)) &&
+	    v->where != DONE &&
 	    !(o->command == PREPARE && view_same(v, BAK, v, SSL)) &&
 	    strcmp(v->tree[BAK], b->tree[was]) != 0)
 		fall("the backup: %s", difference(b->tree[was],

@@ -1,5 +1,5 @@
 /*
- * oracle.h: what a node command should do, by DESIGN.md, and what must hold
+ * oracle.h: what a node command should do, in each state, and what must hold
  * whatever it does.  For walks.c and cells.c.
  */
 #ifndef ORACLE_H
@@ -11,7 +11,7 @@ enum command { PREPARE, FINISH, RESTORE, COMMANDS };
 
 extern const char *const command_name[COMMANDS];
 
-/* What the table of DESIGN.md says of each command in each state. */
+/* What becomes of each command in each state. */
 enum does { REFUSES, GOES_ON, ENDS };
 
 extern const enum does table[WHERES][COMMANDS];

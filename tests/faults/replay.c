@@ -287,7 +287,7 @@ same_key(void)
 	return rc;
 }
 
-/* What DESIGN.md promises of each state.  Returns what is missing, or NULL. */
+/* What the manual promises of each state.  Returns what is missing, or NULL. */
 static const char *
 promised(size_t at)
 {

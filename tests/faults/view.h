@@ -48,7 +48,7 @@ int	view_same(const struct view *, enum tree, const struct view *,
  * What must hold at every moment, whoever was killed when: what was in ssl
  * when the exchange began (the second argument), and the backup (the third;
  * each NULL where there is none to lose) stand complete in a place that
- * DESIGN.md names; next has a key where it is called staged; the state is one
+ * node.c names; next has a key where it is called staged; the state is one
  * of the table; modes are closed.  Returns what does not, or NULL.
  */
 const char *

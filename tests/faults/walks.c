@@ -305,12 +305,8 @@ run(const struct order *o, enum strike s, struct view *v)
 	    DISTURBED : UNDISTURBED;
 	how = strike_set(s, begins(v), o->command, &t);
 	order_tell(o, how);
-	if (o->backup[0] == '\0')
-		b = *v;
-	else {
-		view_free(v);
-		view_take(&b, &place, o->backup);
-	}
+	view_free(v);
+	view_take(&b, &place, o->backup[0] == '\0' ? NULL : o->backup);
 	place_run(&place, program, o->argv, &t);
 	place_reap(&place, chance(50) || s == NOTHING);
 	heal();

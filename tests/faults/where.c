@@ -90,7 +90,7 @@ where_is(const char *beside, struct journal *journal)
 	if (strcmp(j.last, "finish") == 0)
 		return next ? EXCHANGING : EXCHANGED;
 	if (strcmp(j.last, "run") == 0)
-		return next ? FOREIGN : UNPROVEN;
+		return UNPROVEN;
 	if (strcmp(j.last, "restore") == 0)
 		return next ? RESTORING : RESTORED;
 	if (strcmp(j.last, "back") == 0)

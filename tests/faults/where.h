@@ -1,5 +1,5 @@
 /*
- * where.h: the table of DESIGN.md, "Where we are".
+ * where.h: the table of states, read anew: node.c has its own.
  */
 #ifndef WHERE_H
 #define WHERE_H

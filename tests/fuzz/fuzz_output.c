@@ -37,12 +37,11 @@ count(struct child *c, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const argv[] = { "/puppet", NULL };
 	struct setting s[2];
 	struct child c;
 
 	memset(&c, 0, sizeof c);
-	c.argv = argv;
+	c.argv[0] = "/puppet";
 	if ((c.out = memfd_create("output", MFD_CLOEXEC)) == -1 ||
 	    pwrite(c.out, data, size, 0) != (ssize_t)size)
 		abort();

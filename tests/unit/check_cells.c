@@ -240,7 +240,6 @@ static const char *const foreign[] = {
 	"mkdir " WORK "/old && : >" JOURNAL,
 	"echo nonsense >>" JOURNAL,
 	"echo >>" JOURNAL,
-	"echo run >>" JOURNAL,
 	"mv " NEXT " " WORK "/away",
 	"cp -a " SSL " " OLD
 };

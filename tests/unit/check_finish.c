@@ -236,13 +236,45 @@ START_TEST(a_certificate_of_another_key_is_never_used)
 }
 END_TEST
 
+/* Who waits is told for what: nothing else can say it meanwhile. */
+START_TEST(finish_that_waits_says_what_to_sign)
+{
+	const struct run *r;
+
+	quiet_situation(_i, "staged");
+	r = node("finish", "-w", "1", NULL);
+	assert_status(r, 1);
+	assert_has(r->out, text("cmregen mom sign -f %s " CM1 "\n",
+	    fingerprint_of("mom/ca/requests/" CM1 ".pem")));
+	assert_has(strstr(r->out, "cmregen mom sign") + 1,
+	    "cmregen mom sign");	/* and once more at the end */
+}
+END_TEST
+
+/* Who then cleans once more revokes the new one. */
+START_TEST(a_certificate_that_is_here_is_told_with_its_time)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "signed");
+	knob("node", "stop-fails.pxp-agent", "");
+	assert_status(node("finish", NULL), 1);
+	r = node("prepare", NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "is here (serial number 0");
+	assert_has(r->err, "if 'mom clean' is run after 20");
+}
+END_TEST
+
 /* What puppet says, and what helps at once: waiting does not. */
 static const struct {
 	const char *says, *words;
 } hopeless[] = {
 	{ "Error: No space left on device @ rb_sysopen - x", "make room" },
 	{ "Error: The certificate for 'x' does not match its private key",
-	    "cmregen mom clean " CM1 }
+	    "cmregen mom clean " CM1 },
+	{ "Error: certificate verify failed [CRL has expired for CN=x]",
+	    NEXT "/certs/ca.pem" }
 };
 
 START_TEST(finish_does_not_wait_for_what_waiting_does_not_mend)
@@ -264,15 +296,35 @@ START_TEST(finish_does_not_wait_for_what_waiting_does_not_mend)
 END_TEST
 
 /* Below 6 puppet chokes on it for ever. */
-START_TEST(a_certificate_that_was_not_written_whole_is_fetched_again)
+static const char *const torn[] = {
+	": >" NEXT "/certs/" CM1 ".pem; chown 52001:52001 " NEXT "/certs/" CM1
+	    ".pem",
+	"cp mom/ca/signed/" CM1 ".pem " NEXT "/certs; : >" NEXT "/crl.pem; "
+	    "chown 52001:52001 " NEXT "/crl.pem " NEXT "/certs/" CM1 ".pem"
+};
+
+START_TEST(what_was_not_written_whole_is_fetched_again)
 {
-	quiet_place(_i == 0 ? FIVE : SEVEN, "signed");
-	sh(": >" NEXT "/certs/" CM1 ".pem; chown 52001:52001 " NEXT
-	    "/certs/" CM1 ".pem");
+	quiet_place(_i % 2 == 0 ? FIVE : SEVEN, "signed");
+	sh("%s", torn[_i / 2]);
 	assert_status(node("finish", "-n", NULL), 0);
 	sh("test -e " NEXT "/certs/" CM1 ".pem");
 	assert_status(node("finish", "-w", "0", NULL), 0);
 	ends_finished();
+}
+END_TEST
+
+START_TEST(the_runbook_of_what_is_not_signed_stops_before_the_exchange)
+{
+	const struct run *r;
+
+	quiet_situation(_i == 0 ? FIVE : EIGHT, "staged");
+	r = node("finish", "-n", NULL);
+	assert_status(r, 0);
+	put("runbook", r->out);
+	sh("! sh runbook >out 2>&1; rm runbook out");
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	assert_has(node("status", NULL)->out, "prepare is done");
 }
 END_TEST
 
@@ -435,6 +487,18 @@ START_TEST(where_the_reload_fails_the_server_is_stopped_and_started)
 }
 END_TEST
 
+/* An old puppetserver does not know the command, and exits with 0. */
+START_TEST(a_reload_that_is_unknown_becomes_a_restart)
+{
+	quiet_situation(FIVE, "signed");
+	knob("node", "words", "'reload' is not a puppetserver command. See "
+	    "'puppetserver --help'.");
+	knob("node", "faults", "say words:0 1 puppetserver reload");
+	assert_status(node("finish", NULL), 0);
+	ck_assert_str_eq(served(), "2");
+}
+END_TEST
+
 START_TEST(a_server_that_starts_in_vain_is_started_once_more)
 {
 	quiet_situation(SEVEN, "signed");
@@ -477,6 +541,20 @@ START_TEST(a_service_that_the_undo_cannot_start_is_named)
 }
 END_TEST
 
+/* Before the exchange nothing of the server was stopped, nor is it started. */
+START_TEST(an_undo_starts_no_server_that_was_down)
+{
+	const char *before_it;
+
+	situation(SEVEN, "signed");
+	sh("echo stopped true >node/services/pe-puppetserver");
+	before_it = services();
+	knob("node", "stop-fails.pxp-agent", "");
+	assert_status(node("finish", NULL), 1);
+	assert_same(services(), before_it);
+}
+END_TEST
+
 /* No state is a trap. */
 START_TEST(a_ends_finish_past_what_never_works)
 {
@@ -491,6 +569,16 @@ START_TEST(a_ends_finish_past_what_never_works)
 	no_leftover();
 	ck_assert_str_eq(generation_of(SSL KEY), "2");
 	ck_assert_str_eq(served(), "2");
+}
+END_TEST
+
+START_TEST(a_passes_a_catalog_that_cannot_be_removed)
+{
+	quiet_situation(SEVEN, "signed");
+	sh("cd node/cache/client_data; mv catalog ../elsewhere; "
+	    "ln -s ../elsewhere catalog");
+	assert_status(node("finish", NULL), 1);
+	assert_status(node("finish", "-a", NULL), 0);
 }
 END_TEST
 
@@ -553,6 +641,42 @@ START_TEST(an_ssl_that_puppet_made_meanwhile_is_rubbish)
 		assert_status(node("restore", NULL), 0);
 		ends_back();
 	}
+}
+END_TEST
+
+/* Puppet that a killed finish has left behind finds no next, and makes one. */
+START_TEST(an_empty_next_that_puppet_made_again_is_rubbish)
+{
+	quiet_situation(SEVEN, _i < 3 ? "exchanged" : "unproven");
+	sh("mkdir -p " NEXT "/certs");
+	if (_i == 2) {
+		knob("node", "faults", "exit 1 * puppetserver reload\n"
+		    "wrong - * *pe-puppetserver ensure=running");
+		assert_status(node("finish", NULL), 3);
+		sh("rm node/knobs/*; cmp " SSL KEY " " BAK KEY);
+	}
+	if (_i % 3 == 1) {
+		assert_status(node("restore", NULL), 0);
+		ends_back();
+	} else {
+		assert_status(node("finish", NULL), 0);
+		ends_finished();
+	}
+}
+END_TEST
+
+/* What still runs is not said to be down, and -a goes past it. */
+START_TEST(a_service_that_does_not_stop_is_passed_with_a)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "exchanged");
+	sh("echo running true >node/services/pxp-agent");
+	knob("node", "stop-fails.pxp-agent", "");
+	r = node("finish", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, text("not running with %s: pxp-agent", path(SSL)));
+	assert_status(node("finish", "-a", NULL), 0);
 }
 END_TEST
 
@@ -680,9 +804,24 @@ START_TEST(what_is_in_place_is_proved)
 }
 END_TEST
 
-START_TEST(a_signal_ends_the_run_and_finish_goes_on_later)
+/* Somebody has taken it back by hand. */
+START_TEST(an_old_ssl_in_place_is_not_a_new_one)
 {
 	const struct run *r;
+
+	quiet_situation(SEVEN, _i == 0 ? "exchanged" : "unproven");
+	sh("mv " SSL " " SSL ".new; mv " OLD " " SSL);
+	r = node("finish", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "still has the key that was to be replaced");
+	assert_has_not(r->out, "rm -rf");
+}
+END_TEST
+
+/* finish, which is in its Puppet run. */
+static pid_t
+in_the_run(void)
+{
 	pid_t pid;
 
 	quiet_situation(SEVEN, "signed");
@@ -690,14 +829,43 @@ START_TEST(a_signal_ends_the_run_and_finish_goes_on_later)
 	pid = start("node", "finish", "-p", path("node/bin/puppet"), NULL);
 	await("node/cache/state/agent_catalog_run.lock");
 	sleep_ms(300);
-	(void)kill(pid, SIGTERM);
-	r = finish(pid);
+	return pid;
+}
+
+static void
+finish_goes_on(const struct run *r)
+{
 	assert_status(r, 3);
-	ck_assert(r->took < 20);
 	assert_has(r->out, "cmregen node finish");
 	sh("rm node/knobs/*");
 	assert_status(node("finish", NULL), 0);
 	ends_finished();
+}
+
+/* Its own status is 0 then, and it has not proved anything. */
+START_TEST(a_run_that_somebody_ends_is_no_run)
+{
+	const struct run *r;
+	pid_t pid;
+
+	pid = in_the_run();
+	sh("kill -TERM $(cat node/cache/state/agent_catalog_run.lock)");
+	r = finish(pid);
+	assert_has(r->err, "Caught TERM; exiting");
+	finish_goes_on(r);
+}
+END_TEST
+
+START_TEST(a_signal_ends_the_run_and_finish_goes_on_later)
+{
+	const struct run *r;
+	pid_t pid;
+
+	pid = in_the_run();
+	(void)kill(pid, SIGTERM);
+	r = finish(pid);
+	ck_assert(r->took < 20);
+	finish_goes_on(r);
 }
 END_TEST
 
@@ -751,7 +919,8 @@ START_TEST(old_stays_where_the_backup_has_no_place)
 	knob("node", "faults", "remove usb 1 puppet agent --test");
 	r = node("finish", NULL);
 	assert_status(r, 3);
-	assert_has(r->err, text("mv %s %s", path(OLD), path("node/usb/bak")));
+	assert_has(r->err, text("mv %s %s-02", path(OLD), path(BAK)));
+	assert_has_not(r->out, "rm -rf");
 	assert_same(tree_text(OLD, NULL), first(SSL));
 	sh("rm node/knobs/*");
 	if (_i == 0) {
@@ -768,12 +937,45 @@ START_TEST(old_stays_where_the_backup_has_no_place)
 }
 END_TEST
 
+/* What only has its name is not it, and is not called so. */
+START_TEST(old_stays_where_the_backup_is_of_another_key)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "unproven");
+	give("3", "key", BAK KEY);
+	r = node("finish", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "not the backup of what was replaced");
+	assert_has_not(r->out, "rm -rf");
+	assert_same(tree_text(OLD, NULL), first(SSL));
+	assert_status(node("finish", NULL), 3);
+	sh("mv " OLD " node/puppet/ssl_bak-02");
+	(void)node("finish", NULL);
+	no_leftover();
+}
+END_TEST
+
+/* ssl was changed before the exchange: its key is nowhere else. */
+START_TEST(finish_again_looks_at_the_backup_once_more)
+{
+	const struct run *r;
+	const char *key;
+
+	quiet_situation(SEVEN, "exchanging");
+	give("3", "key", SSL KEY);
+	give("3", "names.crt", SSL CERT);
+	key = get(SSL KEY);
+	r = node("finish", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "the backup of another ssl");
+	assert_same(get(SSL KEY), key);
+}
+END_TEST
+
 START_TEST(the_backup_may_be_on_another_file_system)
 {
-	quiet_situation(SEVEN, "idle");
-	sh("mkdir node/usb; mount -t tmpfs none node/usb");
-	assert_status(node("prepare", "-b", path("node/usb/bak"), NULL), 0);
-	sign();
+	signed_with_medium();
 	if (_i == 0) {
 		assert_status(node("finish", NULL), 0);
 		assert_same(tree_text("node/usb/bak", NULL), first(SSL));
@@ -809,7 +1011,9 @@ finish_case(void)
 	tcase_add_loop_test(tc, a_certificate_of_another_key_is_never_used, 0,
 	    2);
 	tcase_add_loop_test(tc,
-	    a_certificate_that_was_not_written_whole_is_fetched_again, 0, 2);
+	    what_was_not_written_whole_is_fetched_again, 0, 4);
+	tcase_add_loop_test(tc,
+	    the_runbook_of_what_is_not_signed_stops_before_the_exchange, 0, 2);
 	tcase_add_loop_test(tc,
 	    finish_does_not_wait_for_what_waiting_does_not_mend, 0,
 	    COUNT(hopeless));
@@ -836,15 +1040,21 @@ exchange_case(void)
 	    COUNT(steps));
 	tcase_add_test(tc,
 	    where_the_reload_fails_the_server_is_stopped_and_started);
+	tcase_add_test(tc, a_reload_that_is_unknown_becomes_a_restart);
 	tcase_add_test(tc, a_server_that_starts_in_vain_is_started_once_more);
 	tcase_add_loop_test(tc,
 	    a_service_that_the_undo_cannot_start_is_named, 0, 3);
+	tcase_add_test(tc, an_undo_starts_no_server_that_was_down);
 	tcase_add_test(tc, a_ends_finish_past_what_never_works);
+	tcase_add_test(tc, a_passes_a_catalog_that_cannot_be_removed);
 	tcase_add_test(tc,
 	    what_changes_ssl_until_puppet_stops_is_in_the_backup);
 	tcase_add_test(tc, a_backup_that_is_another_meanwhile_undoes_it);
 	tcase_add_test(tc,
 	    a_backup_that_was_made_anew_stays_where_it_is_undone);
+	tcase_add_loop_test(tc,
+	    an_empty_next_that_puppet_made_again_is_rubbish, 0, 5);
+	tcase_add_test(tc, a_service_that_does_not_stop_is_passed_with_a);
 	tcase_add_loop_test(tc, an_ssl_that_puppet_made_meanwhile_is_rubbish,
 	    0, 4);
 	return tc;
@@ -866,12 +1076,19 @@ proof_case(void)
 	    0, 2);
 	tcase_add_test(tc, a_service_that_dies_is_named);
 	tcase_add_loop_test(tc, what_is_in_place_is_proved, 0, COUNT(spoilt));
+	tcase_add_loop_test(tc, an_old_ssl_in_place_is_not_a_new_one, 0, 2);
+	tcase_add_test(tc, a_run_that_somebody_ends_is_no_run);
+	tcase_add_loop_test(tc, finish_that_waits_says_what_to_sign, 0,
+	    VERSIONS);
+	tcase_add_test(tc, a_certificate_that_is_here_is_told_with_its_time);
 	tcase_add_test(tc, a_signal_ends_the_run_and_finish_goes_on_later);
 	tcase_add_loop_test(tc, a_signal_at_each_call_leaves_what_finish_ends,
 	    0, COUNT(moments));
 	tcase_add_test(tc, old_becomes_the_backup_that_is_gone);
 	tcase_add_loop_test(tc, old_stays_where_the_backup_has_no_place, 0,
 	    2);
+	tcase_add_test(tc, old_stays_where_the_backup_is_of_another_key);
+	tcase_add_test(tc, finish_again_looks_at_the_backup_once_more);
 	tcase_add_loop_test(tc, the_backup_may_be_on_another_file_system, 0,
 	    2);
 	return tc;

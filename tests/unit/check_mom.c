@@ -36,6 +36,17 @@ request(void)
 	return fingerprint_of("mom/ca/requests/" CM1 ".pem");
 }
 
+/* What changes the CA, and the sandbox of a generation that is ready for it. */
+static const char *const verb[] = { "clean", "sign" };
+
+static void
+ready(int i, int v)
+{
+	generation(i);
+	if (v == 1)
+		(void)request();
+}
+
 /* Nothing was changed on the CA. */
 static void
 assert_nothing_done(const struct run *r, const char *before)
@@ -85,7 +96,7 @@ START_TEST(clean_looks_acts_and_looks_again)
 	assert_has(r->out, "this cannot be undone\nnext, on " CM1 ":\n"
 	    "    cmregen node prepare\n");
 	assert_has(r->out, "was run before this, its request is gone");
-	assert_has(r->out, "next, on " CM1 ":\n    cmregen node restore\n");
+	assert_has(r->out, "run 'cmregen node restore' there first\n");
 	ck_assert(!exists("mom/.cmregen.lock"));
 }
 END_TEST
@@ -138,6 +149,24 @@ START_TEST(clean_of_an_unknown_name_does_nothing)
 }
 END_TEST
 
+/* An agent that waits sends it again, at once. */
+START_TEST(clean_is_no_nothing_where_a_request_comes_in_meanwhile)
+{
+	const struct run *r;
+
+	generation(1);
+	sh("mkdir mom/real; mv mom/bin/puppetserver mom/real; "
+	    "printf '%%s\\n' '#!/bin/sh' "
+	    "'%s \"$@\" || exit' 'case $* in *clean*) %s/keys/give 3 csr "
+	    ">%s;; esac' >mom/bin/puppetserver; chmod +x mom/bin/puppetserver",
+	    path("mom/real/puppetserver"), path("."),
+	    path("mom/ca/requests/" CM1 ".pem"));
+	r = mom("clean", CM1, NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "run this again");
+}
+END_TEST
+
 START_TEST(clean_twice_cleans_once)
 {
 	generation(_i);
@@ -182,6 +211,112 @@ START_TEST(clean_that_leaves_something_is_not_done)
 	r = mom("clean", CM1, NULL);
 	ck_assert(r->status == 1 || r->status == 3);
 	assert_has(r->err, CM1);
+}
+END_TEST
+
+/* A header alone says nothing of this name. */
+START_TEST(clean_is_not_done_where_the_second_list_is_cut_off)
+{
+	const struct run *r;
+
+	generation(SEVEN);
+	knob("mom", "words", "Signed Certificates:");
+	knob("mom", "faults", "wrong - 1 *clean*\nsay words 2 *list*");
+	r = mom("clean", CM1, NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "may be cleaned or not");
+	assert_has_not(r->out, "is revoked");
+}
+END_TEST
+
+/* As Ctrl-Z and then kill do it: the signal comes when the list has ended. */
+START_TEST(a_signal_before_the_act_stops_it)
+{
+	const struct run *r;
+	pid_t pid;
+
+	ready(SEVEN, _i);
+	knob("mom", "faults", "stall 0.3 1 *list*");
+	pid = start("mom", verb[_i], "-p", path("mom/bin/puppet"), CM1, NULL);
+	sh("for i in $(seq 200); do grep -q list mom/log && exit; "
+	    "sleep 0.05; done; exit 1");
+	(void)kill(pid, SIGSTOP);
+	sleep_ms(1500);
+	(void)kill(pid, SIGTERM);
+	(void)kill(pid, SIGCONT);
+	r = finish(pid);
+	assert_status(r, 1);
+	assert_has(r->err, "interrupted");
+	ck_assert_int_eq(logged("mom", clean_call, 0), -1);
+	ck_assert_int_eq(logged("mom", sign_call, 0), -1);
+}
+END_TEST
+
+/* Once it was asked for, what it did is looked at whatever happens. */
+START_TEST(a_signal_in_the_act_changes_nothing)
+{
+	const struct run *r;
+
+	ready(_i / 2, _i % 2);
+	knob("mom", "faults", _i % 2 == 0 ? "parent INT 1 *clean*" :
+	    "parent INT 1 *sign*");
+	r = mom(verb[_i % 2], CM1, NULL);
+	assert_status(r, 0);
+	assert_has(r->out, _i % 2 == 0 ? "is revoked" : "is signed");
+}
+END_TEST
+
+/* An upgrade of Puppet, say. */
+START_TEST(an_act_that_cannot_be_executed_was_none)
+{
+	const struct run *r;
+
+	ready(SEVEN, _i);
+	knob("mom", "faults", "remove bin/puppetserver 1 *list*");
+	r = mom(verb[_i], CM1, NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "puppetserver: No such file");
+	assert_has_not(r->err, "or not");
+}
+END_TEST
+
+START_TEST(clean_that_changes_nothing_of_a_revoked_one_is_not_done)
+{
+	const struct run *r;
+
+	generation(_i);
+	sh(": >mom/ca/revoked." CM1);
+	knob("mom", "faults", "exit 1 1 *clean*");
+	r = mom("clean", CM1, NULL);
+	assert_status(r, 1);
+	assert_has_not(r->err, "to the end");
+	assert_status(mom("clean", CM1, NULL), 0);
+}
+END_TEST
+
+/* That name is the CA's own there: puppet would revoke and remove it. */
+START_TEST(below_6_no_host_is_called_ca)
+{
+	const char *before;
+
+	generation(FIVE);
+	before = snapshot("mom");
+	assert_nothing_done(mom("clean", "ca", NULL), before);
+	ck_assert_int_eq(logged("mom", "list", 0), -1);
+}
+END_TEST
+
+START_TEST(a_lock_that_is_no_lock_is_told_with_its_place)
+{
+	const char *before;
+	const struct run *r;
+
+	generation(_i);
+	sh(": >mom/.cmregen.lock; chown 52001 mom/.cmregen.lock");
+	before = snapshot("mom");
+	r = mom("clean", CM1, NULL);
+	assert_nothing_done(r, before);
+	assert_has(r->err, path("mom/ca, and holds nothing"));
 }
 END_TEST
 
@@ -486,7 +621,7 @@ START_TEST(sign_without_a_request_does_nothing)
 	assert_has(r->err, "no request of " CM1);
 	assert_has(r->out, "was not run there:\nnext, on " CM1 ":\n"
 	    "    cmregen node prepare\n");
-	assert_has(r->out, "next, on " CM1 ":\n    cmregen node restore\n");
+	assert_has(r->out, "run 'cmregen node restore' there first\n");
 	ck_assert(r->took < 5);
 	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
 }
@@ -558,7 +693,24 @@ START_TEST(already_signed_says_where_to_go_on)
 	r = mom("sign", CM1, NULL);
 	assert_nothing_done(r, before);
 	assert_has(r->out, "cmregen mom clean ");
+	assert_has_not(r->out, "node finish");	/* a revoked one is no use */
 	ck_assert_int_eq(logged("mom", "sign ", 0), -1);
+}
+END_TEST
+
+START_TEST(a_request_that_vanishes_is_told)
+{
+	const struct run *r;
+
+	generation(_i);
+	(void)request();
+	sh("rm -f mom/ca/signed/" CM1 ".pem");
+	knob("mom", "faults",
+	    "remove ca/requests/" CM1 ".pem 1 *sign*");
+	r = mom("sign", CM1, NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "the CA has no request of " CM1);
+	assert_has(r->out, "node prepare");
 }
 END_TEST
 
@@ -656,6 +808,11 @@ START_TEST(a_request_that_forges_another_is_not_signed)
 	assert_status(r, 1);
 	assert_has(r->err, "two requests");
 	ck_assert_int_eq(logged("mom", sign_call, 0), -1);
+	/* and can be removed */
+	sh("rm -f mom/knobs/faults.*");
+	knob("mom", "faults", "say listed 1 *list*");
+	assert_status(mom("clean", CM1, NULL), 0);
+	ck_assert_int_eq(logged_times("mom", clean_call), 1);
 }
 END_TEST
 
@@ -794,12 +951,10 @@ START_TEST(where_the_second_look_fails_it_is_done_or_not)
 {
 	const struct run *r;
 
-	generation(_i / 2);
-	if (_i % 2 == 1)
-		(void)request();
+	ready(_i / 2, _i % 2);
 	knob("mom", "faults", _i / 2 == SIX ? "exit 1 2 *list --all*" :
 	    "exit 1 2 *list*");
-	r = mom(_i % 2 == 0 ? "clean" : "sign", CM1, NULL);
+	r = mom(verb[_i % 2], CM1, NULL);
 	assert_status(r, 3);
 	assert_has(r->err, _i % 2 == 0 ? "may be cleaned or not" :
 	    "may be signed or not");
@@ -865,10 +1020,21 @@ add_clean(TCase *tc)
 	EACH(clean_takes_a_revoked_certificate);
 	EACH(clean_takes_request_and_certificate_together);
 	EACH(clean_of_an_unknown_name_does_nothing);
+	tcase_add_test(tc,
+	    clean_is_no_nothing_where_a_request_comes_in_meanwhile);
 	EACH(clean_twice_cleans_once);
 	EACH(the_moms_own_certificate_is_never_cleaned);
 	EACH(without_a_CA_here_puppet_is_not_asked_for_certificates);
 	EACH(clean_that_leaves_something_is_not_done);
+	tcase_add_test(tc, clean_is_not_done_where_the_second_list_is_cut_off);
+	tcase_add_loop_test(tc, a_signal_before_the_act_stops_it, 0, 2);
+	tcase_add_loop_test(tc, a_signal_in_the_act_changes_nothing, 0,
+	    2 * VERSIONS);
+	tcase_add_loop_test(tc, an_act_that_cannot_be_executed_was_none, 0, 2);
+	EACH(clean_that_changes_nothing_of_a_revoked_one_is_not_done);
+	tcase_add_test(tc, below_6_no_host_is_called_ca);
+	tcase_add_loop_test(tc, a_lock_that_is_no_lock_is_told_with_its_place,
+	    0, 1);
 	tcase_add_loop_test(tc, clean_that_fails_is_not_done, 0,
 	    VERSIONS * 4);
 	tcase_add_loop_test(tc, a_list_that_cannot_be_read_stops_before_the_act,
@@ -905,6 +1071,7 @@ add_sign(TCase *tc)
 	EACH(w_ends);
 	tcase_add_loop_test(tc, sign_that_waits_can_be_interrupted, 0, 1);
 	EACH(already_signed_says_where_to_go_on);
+	EACH(a_request_that_vanishes_is_told);
 	tcase_add_loop_test(tc,
 	    a_refusal_for_alternative_names_names_the_setting, SIX, VERSIONS);
 	tcase_add_loop_test(tc,

@@ -106,14 +106,10 @@ END_TEST
 START_TEST(next_is_as_ssl_is)
 {
 	situation(_i, "idle");
-	knob("node", "faults", text("parent KILL 1 %s", submits(_i)));
 	sh("chmod 751 " SSL);
-	ck_assert_int_eq(node("prepare", NULL)->status, 128 + SIGKILL);
-	settle();
-	sleep_ms(300);			/* what it has started, too */
-	settle();
+	node_killed(submits(_i), "prepare", NULL);
 	sh("cmp " SSL "/certs/ca.pem " WORK "/make.1/certs/ca.pem; "
-	    "rm -f node/knobs/* mom/ca/requests/*");
+	    "rm -f mom/ca/requests/*");
 	assert_status(node("prepare", NULL), 0);
 	sh("for f in . private_keys private_keys/" CM1 ".pem certs "
 	    "certs/ca.pem; do test \"$(stat -c '%%a %%u %%g' " SSL "/$f)\" = "
@@ -136,6 +132,22 @@ START_TEST(prepare_again_says_the_same)
 }
 END_TEST
 
+/* Below 6.4 puppet keeps one that is not of the key. */
+START_TEST(a_foreign_certificate_in_next_is_not_the_new_one)
+{
+	const struct run *r;
+
+	place(FIVE, "staged");
+	give("1", "names.crt", NEXT CERT);
+	r = node("prepare", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "not of the key");
+	r = node("status", NULL);
+	assert_has(r->err, "not of the key");
+	assert_has_not(r->out, "nothing to sign");
+}
+END_TEST
+
 START_TEST(the_hand_off_does_not_wait_for_puppet)
 {
 	const struct run *r;
@@ -146,7 +158,6 @@ START_TEST(the_hand_off_does_not_wait_for_puppet)
 	assert_status(r, 0);
 	ck_assert(r->took < 15);
 	ends_staged();
-	settle();
 }
 END_TEST
 
@@ -316,6 +327,7 @@ static const struct {
 	{ "node/none/bak", "is it mounted?" },
 	{ "node/conf/bak", "node/conf" },
 	{ "node/conf", "not a directory" },
+	{ "node/cache", "no backup of an ssl directory" },
 	{ BAK ".cmregen-part", "cmregen's own" },
 	{ WORK, "cmregen's own" },
 	{ WORK "/bak", WORK "/bak" },
@@ -331,6 +343,44 @@ START_TEST(b_names_no_place_that_cannot_be_one)
 	    NULL), backups[_i].words);
 	assert_refused(node("prepare", "-nb", path("%s", backups[_i].backup),
 	    NULL), backups[_i].words);
+}
+END_TEST
+
+/* What a mount shows a second time is no second copy. */
+static const struct {
+	const char *mount, *words;
+} mounts[] = {
+	{ "mount --bind " SSL " node/usb", "is the ssldir itself" },
+	{ "mount -t tmpfs none node/usb", "is a mount point" }
+};
+
+START_TEST(b_names_no_mount_point)
+{
+	const struct run *r;
+
+	situation(SEVEN, "idle");
+	sh("mkdir node/usb; %s", mounts[_i].mount);
+	r = node("prepare", "-b", path("node/usb"), NULL);
+	sh("umount node/usb; rmdir node/usb");
+	assert_status(r, 1);
+	assert_has(r->err, mounts[_i].words);
+	no_leftover();
+}
+END_TEST
+
+/* The same, when it was mounted after prepare: then old would be it. */
+START_TEST(a_backup_that_shows_old_ends_nothing)
+{
+	const struct run *r;
+
+	situation(SEVEN, "exchanged");
+	sh("rm -r " BAK "; mkdir " BAK "; mount --bind " WORK "/old " BAK);
+	r = node("finish", NULL);
+	sh("umount " BAK "; rmdir " BAK);
+	assert_status(r, 3);
+	assert_has(r->err, "is the ssldir itself");
+	assert_has(r->err, "is not there, or not the backup of what was");
+	assert_same(tree_text(OLD, NULL), first(SSL));
 }
 END_TEST
 
@@ -358,6 +408,35 @@ START_TEST(b_is_written_down_and_quoted)
 	assert_has(r->out, text("rm -rf '%s'\\''s here'\n", path("node/it")));
 	sh("rm -r " BAK "; mv 'node/it'\\''s here' " BAK);
 	ends_finished();
+}
+END_TEST
+
+/* One that was set aside by a killed run, and one that is out of date. */
+START_TEST(the_runbook_replaces_a_backup)
+{
+	place(SEVEN, "idle");
+	sh("cp -a " SSL " " BAK "; echo >>" BAK "/crl.pem");
+	if (_i == 0)
+		sh("mv " BAK " " BAK ".cmregen-gone");
+	runbook(node("prepare", "-n", NULL)->out);
+	ends_staged();
+	assert_same(tree_text(BAK, NULL), first(SSL));
+	ck_assert(!exists(BAK ".cmregen-gone"));
+}
+END_TEST
+
+/* What ends has its own backup; what begins has the one of -b. */
+START_TEST(the_runbook_of_done_has_the_backup_of_b)
+{
+	const struct run *r;
+
+	place(SEVEN, "done");
+	r = node("prepare", "-n", "-b", path("node/other"), NULL);
+	assert_status(r, 0);
+	runbook(r->out);
+	assert_same(tree_text("node/other", NULL), tree_text(SSL, NULL));
+	ck_assert(exists(BAK));
+	ck_assert(exists(NEXT));
 }
 END_TEST
 
@@ -415,6 +494,91 @@ START_TEST(a_backup_that_is_missing_is_made_again)
 }
 END_TEST
 
+START_TEST(prepare_again_looks_at_the_backup)
+{
+	const struct run *r;
+
+	place(SEVEN, "staged");
+	sh("echo x >>" BAK "/crl.pem");
+	assert_status(node("prepare", NULL), 0);
+	ends_staged();
+	place(SEVEN, "staged");
+	give("3", "key", BAK KEY);
+	r = node("prepare", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "type mv");
+	assert_has_not(r->out, "node finish");
+}
+END_TEST
+
+/* A slip of the pen in -b must not be what finish then looks for. */
+START_TEST(a_b_that_cannot_be_is_not_written_down)
+{
+	place(SEVEN, "signed");
+	before = get(JOURNAL);
+	assert_status(node("prepare", "-b", path("node/none/bak"), NULL), 1);
+	assert_same(get(JOURNAL), before);
+	assert_status(node("prepare", "-b", path("node/other"), NULL), 0);
+	assert_has(get(JOURNAL), path("node/other"));
+	assert_same(tree_text("node/other", NULL), first(SSL));
+	sh("mkdir node/empty");
+	assert_status(node("prepare", "-b", path("node/empty"), NULL), 1);
+	assert_status(node("finish", NULL), 0);
+}
+END_TEST
+
+/* Going back needs no backup, nor the directory that it was in. */
+START_TEST(a_backup_that_cannot_be_reached_stops_no_way_back)
+{
+	const struct run *r;
+
+	situation(SEVEN, "idle");
+	sh("mkdir node/usb");
+	assert_status(node("prepare", "-b", path("node/usb/bak"), NULL), 0);
+	sh("rm -r node/usb; : >node/usb");
+	r = node("status", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "where the backup is");
+	assert_status(node("finish", NULL), 1);
+	assert_status(node("restore", NULL), 0);
+	ends_back();
+}
+END_TEST
+
+/* As cp -r by root leaves it: said before anything is cleaned. */
+START_TEST(an_ssl_of_root_gets_a_note)
+{
+	const struct run *r;
+
+	situation(SEVEN, "fresh");
+	sh("chown -Rh 0:0 " SSL);
+	r = node("prepare", "-n", NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "belongs to root");
+}
+END_TEST
+
+START_TEST(a_key_that_is_a_link_is_found_by_n)
+{
+	situation(SEVEN, "fresh");
+	sh("mv " SSL KEY " node/key; ln -s ../../../key " SSL KEY);
+	assert_status(node("prepare", "-n", NULL), 1);
+}
+END_TEST
+
+START_TEST(a_request_that_is_gone_leaves_two_ways)
+{
+	const struct run *r;
+
+	situation(SEVEN, "staged");
+	sh("rm " WORK "/next/certificate_requests/*");
+	r = node("status", NULL);
+	assert_status(r, 3);
+	assert_has(r->out, "cmregen node finish");
+	assert_has(r->out, "cmregen node restore");
+}
+END_TEST
+
 START_TEST(an_ssl_without_a_key_gets_a_note)
 {
 	const struct run *r;
@@ -458,11 +622,11 @@ static const struct {
 	{ SEVEN, "idle", "keys/give 3 names.req >mom/ca/requests/" CM1
 	    ".pem", "cmregen mom clean " CM1 },
 	{ SIX, "idle", "keys/give ca2 crt >" SSL "/certs/ca.pem",
-	    "/ssl/certs/ca.pem: put the MoM's present CA" },
+	    "/ssl/certs/ca.pem: copy the CA certificate" },
 	{ SEVEN, "idle", "keys/give ca2 crt >" SSL "/certs/ca.pem",
-	    "/ssl/certs/ca.pem: put the MoM's present CA" },
+	    "/ssl/certs/ca.pem: copy the CA certificate" },
 	{ EIGHT, "idle", "keys/give ca2 crt >" SSL "/certs/ca.pem",
-	    "/ssl/certs/ca.pem: put the MoM's present CA" },
+	    "/ssl/certs/ca.pem: copy the CA certificate" },
 	{ FIVE, "idle", "echo 'exit 1 1 puppet agent *' >node/knobs/faults",
 	    "Injected failure" },
 	{ SEVEN, "idle", "echo 'exit 1 1 puppet ssl *' >node/knobs/faults",
@@ -493,7 +657,7 @@ START_TEST(what_fails_leaves_nothing)
 	before = snapshot("node");
 	r = node("prepare", NULL);
 	assert_refused(r, failures[_i].words);
-	assert_has(r->err, "not done; nothing was changed here");
+	assert_has(r->err, "not done; ssl and services are as they were");
 	no_leftover();
 	ck_assert_int_eq(logged("node", "resource", 0), -1);
 }
@@ -706,6 +870,7 @@ prepare_case(void)
 	    0, VERSIONS);
 	tcase_add_loop_test(tc, next_is_as_ssl_is, 0, VERSIONS);
 	tcase_add_loop_test(tc, prepare_again_says_the_same, 0, VERSIONS);
+	tcase_add_test(tc, a_foreign_certificate_in_next_is_not_the_new_one);
 	tcase_add_test(tc, the_hand_off_does_not_wait_for_puppet);
 	tcase_add_loop_test(tc, an_autosigned_request_goes_on_with_finish, 0,
 	    VERSIONS);
@@ -716,7 +881,12 @@ prepare_case(void)
 	tcase_add_test(tc, a_mount_point_is_refused);
 	tcase_add_loop_test(tc, b_names_no_place_that_cannot_be_one, 0,
 	    COUNT(backups));
+	tcase_add_loop_test(tc, b_names_no_mount_point, 0,
+	    COUNT(mounts));
+	tcase_add_test(tc, a_backup_that_shows_old_ends_nothing);
 	tcase_add_test(tc, b_is_written_down_and_quoted);
+	tcase_add_loop_test(tc, the_runbook_replaces_a_backup, 0, 2);
+	tcase_add_test(tc, the_runbook_of_done_has_the_backup_of_b);
 	tcase_add_test(tc, an_equal_backup_is_used);
 	tcase_add_loop_test(tc, a_backup_of_this_key_is_made_anew, 0,
 	    COUNT(differ));
@@ -724,6 +894,13 @@ prepare_case(void)
 	    a_backup_that_was_made_anew_is_back_where_it_fails, 0,
 	    COUNT(differ));
 	tcase_add_test(tc, a_backup_that_is_missing_is_made_again);
+	tcase_add_test(tc, prepare_again_looks_at_the_backup);
+	tcase_add_test(tc, a_b_that_cannot_be_is_not_written_down);
+	tcase_add_test(tc,
+	    a_backup_that_cannot_be_reached_stops_no_way_back);
+	tcase_add_test(tc, an_ssl_of_root_gets_a_note);
+	tcase_add_test(tc, a_key_that_is_a_link_is_found_by_n);
+	tcase_add_test(tc, a_request_that_is_gone_leaves_two_ways);
 	tcase_add_test(tc, an_ssl_without_a_key_gets_a_note);
 	tcase_add_loop_test(tc, an_ssl_without_the_CA_gets_a_note, 0,
 	    VERSIONS);

@@ -151,6 +151,33 @@ START_TEST(a_backup_that_root_made_is_mended_by_the_line)
 }
 END_TEST
 
+/* Where there is no ssl, nothing tells whose it should be. */
+START_TEST(a_backup_of_root_gets_a_note_where_there_is_no_ssl)
+{
+	const struct run *r;
+
+	situation(SEVEN, "idle");
+	sh("cp -a " SSL " " BAK "; rm -r " SSL);
+	r = node("restore", "-n", NULL);
+	assert_status(r, 0);
+	assert_has_not(r->err, "belongs to root");
+	sh("chown -Rh 0:0 " BAK);
+	r = node("restore", NULL);
+	assert_status(r, 0);
+	assert_has(r->err, BAK " belongs to root");
+}
+END_TEST
+
+/* One that root copied is mended by the one that was not. */
+START_TEST(an_ssl_of_root_is_replaced_by_the_backup_of_its_owner)
+{
+	situation(SEVEN, "idle");
+	sh("cp -a " SSL " " BAK "; chown -Rh 0:0 " SSL);
+	assert_status(node("restore", NULL), 0);
+	assert_same(tree_text(SSL, NULL), first(SSL));
+}
+END_TEST
+
 START_TEST(restore_takes_a_backup_elsewhere)
 {
 	const struct run *r;
@@ -209,7 +236,7 @@ static const struct {
 	{ "echo 'parent TERM 1 *puppet ensure=stopped' >node/knobs/faults",
 	    "interrupted", 1 },
 	{ "mount --bind " SSL " " SSL, "rename", 3 },
-	{ "rm -f " CATALOG "; mkdir " CATALOG, CM1 ".json", 3 },
+	{ "rm -f " CATALOG "; mkdir " CATALOG, CM1 ".json", 0 },
 	{ ": >node/knobs/start-fails.pxp-agent", "pxp-agent", 0 },
 	{ "printf '%s\\n' 'exit 1 1 puppetserver reload' "
 	    "'wrong - 1 *pe-puppetserver ensure=running' "
@@ -247,6 +274,33 @@ START_TEST(a_step_of_restore_that_fails)
 }
 END_TEST
 
+/* Begun below root, its line names nothing; then that system was started. */
+START_TEST(restore_goes_on_with_what_a_boot_has_started)
+{
+	situation(SEVEN, _i == 0 ? "restoring" : "restored");
+	sh("sed -i 's/^restore .*/restore/' " JOURNAL "; for s in puppet "
+	    "pxp-agent pe-puppetserver; do echo running true "
+	    ">node/services/$s; done");
+	assert_status(node("restore", NULL), 0);
+	ends_back();
+}
+END_TEST
+
+/* ssl, which is given up, becomes the backup that is not there any more. */
+START_TEST(the_runbook_keeps_what_is_given_up)
+{
+	const char *was;
+
+	quiet_situation(SEVEN, "restoring");
+	sh("rm -r " BAK);
+	was = tree_text(SSL, NULL);
+	runbook(node("restore", "-n", NULL)->out);
+	assert_same(tree_text(BAK, NULL), was);
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	no_leftover();
+}
+END_TEST
+
 /* Without -a a service that does not start ends with 3, and can be mended. */
 START_TEST(a_service_that_restore_cannot_start_is_named)
 {
@@ -263,6 +317,21 @@ START_TEST(a_service_that_restore_cannot_start_is_named)
 	sh("rm node/knobs/*");
 	assert_status(node("restore", NULL), 0);
 	ends_back();
+}
+END_TEST
+
+/* One that does not answer keeps no other down. */
+START_TEST(a_service_without_an_answer_stops_no_other)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "idle");
+	sh("cp -a " SSL " " BAK "; echo stopped true >node/services/pxp-agent; "
+	    "echo 'exit 1 1 *resource*pe-puppetserver*' >node/knobs/faults");
+	r = node("restore", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, "not running: pe-puppetserver\n");
+	assert_has(get("node/services/pxp-agent"), "running");
 }
 END_TEST
 
@@ -310,6 +379,51 @@ START_TEST(going_back_needs_no_backup)
 	no_leftover();
 	assert_same(tree_text(SSL, NULL), first(SSL));
 	ck_assert_str_eq(served(), "1");
+}
+END_TEST
+
+/* old, which under -n is still there, is not what becomes the backup. */
+START_TEST(the_runbook_needs_no_backup)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "exchanged");
+	sh("rm -r " BAK);
+	r = node("restore", "-n", NULL);
+	assert_status(r, 0);
+	runbook(r->out);
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	ck_assert(!exists(WORK));
+}
+END_TEST
+
+/* What was put in the backup's place does not matter. */
+START_TEST(going_back_needs_no_place_for_a_backup)
+{
+	quiet_situation(SEVEN, "exchanged");
+	sh("rm -r " BAK "; ln -s /tmp " BAK);
+	assert_status(node("status", NULL), 3);
+	assert_status(node("restore", NULL), 0);
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	no_leftover();
+}
+END_TEST
+
+/* A medium that has become read-only between the two renames of a backup. */
+START_TEST(going_back_needs_no_medium_that_can_be_written)
+{
+	const struct run *r;
+
+	signed_with_medium();
+	node_killed("puppetserver reload", "finish", NULL);
+	sh("cd node/usb; mv bak bak.cmregen-gone; mount -o remount,ro .");
+	r = node("restore", NULL);
+	sh("umount node/usb");
+	assert_status(r, 0);
+	assert_has(r->out, "node prepare -p");
+	assert_has(r->out, text(" -b %s\n", path("node/usb/bak")));
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	no_leftover();
 }
 END_TEST
 
@@ -443,6 +557,24 @@ START_TEST(the_runbook_of_r_does_the_same)
 }
 END_TEST
 
+/* The backup of another host, whose keys have other names. */
+START_TEST(r_takes_the_backup_of_another_host_only_with_a)
+{
+	const struct run *r;
+
+	root_place("idle");
+	sh("cp -a " SSL " node/other; mv node/other" KEY " node/other/"
+	    "private_keys/cm2.example.com.pem; mv node/other" CERT
+	    " node/other/certs/cm2.example.com.pem");
+	before = snapshot(".");
+	r = below("-v", path("node/other"));
+	assert_status(r, 1);
+	assert_has(r->err, "name the right backup");
+	assert_same(snapshot("."), before);
+	assert_status(below("-a", path("node/other")), 0);
+}
+END_TEST
+
 START_TEST(r_copies_the_backup)
 {
 	const struct run *r;
@@ -563,6 +695,10 @@ restore_case(void)
 	tcase_add_loop_test(tc, restore_checks_before_it_changes_anything, 0,
 	    COUNT(checks));
 	tcase_add_test(tc, a_backup_that_root_made_is_mended_by_the_line);
+	tcase_add_test(tc,
+	    an_ssl_of_root_is_replaced_by_the_backup_of_its_owner);
+	tcase_add_test(tc,
+	    a_backup_of_root_gets_a_note_where_there_is_no_ssl);
 	tcase_add_test(tc, restore_takes_a_backup_elsewhere);
 	tcase_add_test(tc, a_disabled_puppet_does_not_matter);
 	tcase_add_test(tc, what_is_unusual_comes_back);
@@ -570,7 +706,11 @@ restore_case(void)
 	    COUNT(steps));
 	tcase_add_loop_test(tc,
 	    a_service_that_restore_cannot_start_is_named, 0, 2);
+	tcase_add_test(tc, a_service_without_an_answer_stops_no_other);
 	tcase_add_loop_test(tc, a_run_in_progress_is_waited_for, 0, 2);
+	tcase_add_loop_test(tc, restore_goes_on_with_what_a_boot_has_started,
+	    0, 2);
+	tcase_add_test(tc, the_runbook_keeps_what_is_given_up);
 	return tc;
 }
 
@@ -584,6 +724,9 @@ back_case(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, going_back_needs_no_backup, 0,
 	    COUNT(states));
+	tcase_add_test(tc, the_runbook_needs_no_backup);
+	tcase_add_test(tc, going_back_needs_no_place_for_a_backup);
+	tcase_add_test(tc, going_back_needs_no_medium_that_can_be_written);
 	tcase_add_loop_test(tc, going_back_from_staged_touches_no_service, 0,
 	    VERSIONS);
 	tcase_add_loop_test(tc, a_step_of_going_back_that_fails_goes_on_later,
@@ -606,6 +749,7 @@ root_case(void)
 	    COUNT(states));
 	tcase_add_loop_test(tc, the_runbook_of_r_does_the_same, 0,
 	    COUNT(states));
+	tcase_add_test(tc, r_takes_the_backup_of_another_host_only_with_a);
 	tcase_add_test(tc, r_copies_the_backup);
 	tcase_add_test(tc, r_needs_no_puppet_and_no_s);
 	tcase_add_loop_test(tc, r_takes_a_backup_inside_and_outside, 0, 2);

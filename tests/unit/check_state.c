@@ -33,7 +33,7 @@ static const struct {
 	{ "finish", { EXCHANGED, EXCHANGED, EXCHANGING, EXCHANGING } },
 	{ "finish puppet pxp-agent",
 	    { EXCHANGED, EXCHANGED, EXCHANGING, EXCHANGING } },
-	{ "run", { UNPROVEN, UNPROVEN, FOREIGN, FOREIGN } },
+	{ "run", { UNPROVEN, UNPROVEN, UNPROVEN, UNPROVEN } },
 	{ "restore", { RESTORED, RESTORED, RESTORING, RESTORING } },
 	{ "restore pe-puppetserver",
 	    { RESTORED, RESTORED, RESTORING, RESTORING } },

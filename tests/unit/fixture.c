@@ -1,6 +1,7 @@
 /*
  * fixture.c: what the suites share; the contracts are in fixture.h.
  */
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -576,44 +577,16 @@ node(const char *command, ...)
 	return finish(start_argv(argc, argv));
 }
 
-/* Does a process, not one that is to be left running, work in here? */
-static int
-works_here(const char *pid, const char *here)
-{
-	char cwd[4096], link[300];
-	ssize_t n;
-
-	(void)snprintf(link, sizeof(link), "/proc/%s/cwd", pid);
-	n = readlink(link, cwd, sizeof(cwd) - 1);
-	cwd[n == -1 ? 0 : n] = '\0';
-	if (strncmp(cwd, here, strlen(here)) != 0)
-		return 0;
-	return !exists("node/background") ||
-	    strstr(text("\n%s", get("node/background")),
-	    text("\n%s\n", pid)) == NULL;
-}
-
-void
+/* Waits for all children, those of children that have ended, too. */
+static void
 settle(void)
 {
 	static const struct timespec tick = { 0, 5000000 };
-	const char *here;
-	struct dirent *e;
-	DIR *d;
-	int found, i;
+	int i;
 
-	here = path("node");
-	for (i = found = 1; found && i < 2000; i++) {
-		d = opendir("/proc");
-		ck_assert_ptr_nonnull(d);
-		for (found = 0; !found && (e = readdir(d)) != NULL; )
-			if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
-				found = works_here(e->d_name, here);
-		(void)closedir(d);
-		if (found)
-			(void)nanosleep(&tick, NULL);
-	}
-	ck_assert(!found);
+	for (i = 0; i < 2000 && waitpid(-1, NULL, WNOHANG) != -1; i++)
+		(void)nanosleep(&tick, NULL);
+	ck_assert_int_lt(i, 2000);
 }
 
 void
@@ -630,9 +603,12 @@ node_killed(const char *pattern, const char *command, ...)
 	first_word = va_arg(ap, const char *);
 	argc = collect(argv, argc, first_word, ap);
 	va_end(ap);
+	/* what it leaves running becomes ours: it may not have begun yet */
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	ck_assert_int_eq(finish(start_argv(argc, argv))->status,
 	    128 + SIGKILL);
 	settle();
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
 	sh("rm node/knobs/faults*");
 }
 
@@ -1044,8 +1020,17 @@ quiet_situation(int v, const char *name)
 	situation_quiet = 1;
 	put("node/services/puppet", "stopped false\n");
 	if (exists(JOURNAL))
-		sh("sed -i 's/^\\(finish\\|restore\\) puppet /\\1 /' "
+		sh("sed -i 's/^\\(finish\\|restore\\|back\\) puppet /\\1 /' "
 		    JOURNAL);
+}
+
+void
+signed_with_medium(void)
+{
+	quiet_situation(SEVEN, "idle");
+	sh("mkdir node/usb; mount -t tmpfs none node/usb");
+	assert_status(node("prepare", "-b", path("node/usb/bak"), NULL), 0);
+	sign();
 }
 
 /* All services are as they were, and the server serves that generation. */

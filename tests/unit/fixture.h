@@ -73,6 +73,12 @@ void	sandbox(const char *);
 void	situation(int, const char *);
 void	quiet_situation(int, const char *);
 
+/*
+ * As signed, quiet, of Puppet 7; but its backup is on a medium that is mounted
+ * at node/usb: node/usb/bak.  To unmount that is left to the test.
+ */
+void	signed_with_medium(void);
+
 /* The tree in the situation idle, as tree_text has it. */
 const char *first(const char *);
 
@@ -168,9 +174,6 @@ const struct run *finish(pid_t);
  * it.  Returns when that call and all others have come to their ends.
  */
 void	node_killed(const char *, const char *, ...);
-
-/* Waits for the end of all calls in the sandbox that were left running. */
-void	settle(void);
 
 /* Runs, or starts, a function in a child, which exits with its result. */
 const struct run *run_function(int (*)(void *), void *);
