@@ -622,8 +622,7 @@ on_tty()
 	on node rm -f /run/status /run/script.pid
 	# shellcheck disable=SC2016 # expanded in the host
 	{
-		wait_for 60 on node sh -c "$when" ||
-		    fail "$how: \"$when\" never came to be"
+		wait_for 200 on node sh -c "$when" || exit
 		if [ "$how" = interrupt ]; then
 			printf '\003'
 		else
@@ -635,6 +634,8 @@ on_tty()
 	    timeout -k 5 300 sh -c 'echo $$ >/run/script.pid; exec script -qc \
 	    "trap : INT; cmregen $1; echo \$? >/run/status" \
 	    /run/typescript' sh "$*"
+	[ "${PIPESTATUS[0]}" -eq 0 ] ||
+	    fail "$how: \"$when\" never came to be, or cmregen went on"
 	on node cat /run/typescript
 	refuse "cmregen still runs" on node pgrep -x cmregen
 	[ $how = hangup ] ||
@@ -888,6 +889,8 @@ s_key_elsewhere()
 # it before it has a certificate.
 s_wrong_ca()
 {
+	local ca=$ssl/certs/ca.pem
+
 	on node sh -c "cp -p $ssl/certs/ca.pem /run/cmregen-ca.pem &&
 	    openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null \
 	    -subj '/CN=another CA' -days 10 -out /run/cmregen-other.pem &&
@@ -895,25 +898,26 @@ s_wrong_ca()
 	cm mom 0 mom clean "$node"
 	if [ "$version" != 5 ]; then
 		cm node 1 node prepare
-		check "the file to mend is not named" printed "$ssl/certs/ca.pem"
 		refuse "a request was sent" requested
 		judge_no_backup
 	else
+		ca=$ssl.cmregen/next/certs/ca.pem
 		cm node 0 node prepare
 		follow 0
 		cm node 1 node finish -w 20
-		check "the file to mend is not named" printed "$ssl/certs/ca.pem"
-		cm node 0 node restore
-		on node rm -r "${ssl}_bak"
-		cm mom 0 mom clean "$node"
 	fi
+	check "the file to mend is not named" printed "$ca"
 	judge_services "$serial_old"
-	judge_clean
-	on node sh -c "cat /run/cmregen-ca.pem >$ssl/certs/ca.pem &&
-	    touch -r /run/cmregen-ca.pem $ssl/certs/ca.pem"
-	cm node 0 node prepare
-	follow 0
-	follow 0
+	on node sh -c "for f in $ca $ssl/certs/ca.pem; do
+		cat /run/cmregen-ca.pem >\$f &&
+		    touch -r /run/cmregen-ca.pem \$f || exit 1
+	    done"
+	if [ "$version" != 5 ]; then
+		judge_clean
+		cm node 0 node prepare
+		follow 0
+	fi
+	cm node 0 node finish
 	judge_new
 }
 
