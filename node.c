@@ -2870,7 +2870,7 @@ finish_on(struct node *n)
 {
 	if (stop_or_accept(n) == -1 || (there(n, OLD) == 0 &&
 	    there(n, NEXT) == 1 && backup_make(n) == -1))
-		return exchange_undo(n);
+		return next_there(n) == 0 ? stands(n) : exchange_undo(n);
 	return finish_exchange(n);
 }
 
@@ -3084,9 +3084,18 @@ other_first(struct node *n)
 	return NOT_DONE;
 }
 
+/* Only the end was left to do. */
+static int
+done_already(struct node *n)
+{
+	tell(n->o, "%s: %s; all was done, and what was left is removed",
+	    n->place[SSL].path, serial(n, SSL));
+	return DONE;
+}
+
 /*
- * What each command does in each state.  In ALL_DONE that is the end, then
- * what it does in idle.
+ * What each command does in each state.  In ALL_DONE that is the end; where
+ * another command comes it then does what it does in idle.
  */
 enum { PREPARE, FINISH, RESTORE, COMMANDS };
 
@@ -3100,18 +3109,32 @@ static int (*const cell[STATES][COMMANDS])(struct node *) = {
 	[RESTORING]	= { other_first, other_first,	restore_on },
 	[RESTORED]	= { other_first, other_first,	restore_on },
 	[GOING_BACK]	= { other_first, other_first,	go_back },
+	[ALL_DONE]	= { NULL,	done_already,	done_already },
 	[FOREIGN]	= { foreign,	foreign,	foreign }
 };
 
+/* Whether it is this command that was done, and has come again. */
+static int
+was_done(const struct node *n, int command)
+{
+	const char *const text = n->journal.text;
+
+	return n->o->backup == NULL && command ==
+	    (line_find(text, "restore") != NULL ||
+	    line_find(text, "back") != NULL ? RESTORE : FINISH);
+}
+
 /*
- * Opens the node; where only the end is left, does that, and looks again.
- * Returns an exit status: DONE where the state is known.
+ * Opens the node; where only the end is left, does that, and looks again,
+ * unless that was all to do: then the state is still ALL_DONE.  Returns an exit
+ * status: DONE where the state is known.
  */
 static int
-command_open(struct node *n, const struct options *o, enum state *state)
+command_open(struct node *n, const struct options *o, int command,
+    enum state *state)
 {
 	int (*enter)(struct node *) = o->dry ? work_look : work_take;
-	int rc;
+	int again, rc;
 
 	for (;;) {
 		node_clear(n, o);
@@ -3121,8 +3144,9 @@ command_open(struct node *n, const struct options *o, enum state *state)
 			return NOT_DONE;
 		if (*state != ALL_DONE)
 			return DONE;
+		again = was_done(n, command);
 		rc = conclude(n);
-		if (rc != DONE)
+		if (rc != DONE || again)
 			return rc;
 		node_close(n);
 		if (o->dry)
@@ -3137,11 +3161,11 @@ command_run(const struct options *o, int command)
 	enum state state;
 	int rc;
 
-	rc = command_open(n, o, &state);
+	rc = command_open(n, o, command, &state);
 	/* stage takes its name first, then removes */
 	if (rc == DONE && ((state == IDLE && discard(n, NEXT) == -1) ||
-	    (state != FOREIGN && cell[state][command] != stage &&
-	    rubbish_remove(n) == -1)))
+	    (state != FOREIGN && state != ALL_DONE &&
+	    cell[state][command] != stage && rubbish_remove(n) == -1)))
 		rc = NOT_DONE;
 	if (rc == DONE)
 		rc = cell[state][command](n);

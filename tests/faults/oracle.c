@@ -151,6 +151,14 @@ begins(const struct view *v)
 	return v->where == DONE ? IDLE : v->where;
 }
 
+/* The command comes again that has done all but the removal of what is left. */
+static int
+again(const struct view *v, const struct order *o)
+{
+	return v->where == DONE && o->backup[0] == '\0' && o->command ==
+	    (v->journal.restored ? RESTORE : FINISH);
+}
+
 static enum tree
 backup_of(const struct view *v)
 {
@@ -224,6 +232,8 @@ expect(const struct view *v, const struct order *o)
 	if (stuck(v) && (v->where == DONE || (o->command == FINISH &&
 	    table[v->where][FINISH] == GOES_ON)))
 		return 3;
+	if (again(v, o))
+		return 0;
 	if (table[begins(v)][o->command] == REFUSES)
 		return 1;
 	switch (o->command) {
@@ -415,10 +425,27 @@ judge_restored(const struct view *b, const struct view *v)
 		fall("services: %s", difference(b->services, v->services));
 }
 
+/* It only removes what is left. */
+static void
+judge_again(const struct view *b, const struct view *v)
+{
+	judge_idle(b, v);
+	if (strcmp(b->tree[SSL], v->tree[SSL]) != 0)
+		fall("all was done, and ssl: %s", difference(b->tree[SSL],
+		    v->tree[SSL]));
+	if (strcmp(b->services, v->services) != 0)
+		fall("all was done, and services: %s", difference(b->services,
+		    v->services));
+}
+
 static void
 judge_done(const struct order *o, const struct view *b, const struct view *v,
     const char *out)
 {
+	if (again(b, o)) {
+		judge_again(b, v);
+		return;
+	}
 	switch (o->command) {
 	case PREPARE:
 		judge_prepared(b, v, out);

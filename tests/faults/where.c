@@ -30,9 +30,12 @@ journal_line(struct journal *j, const char *line)
 	}
 	(void)snprintf(j->last, sizeof(j->last), "%.*s", n == 0 ? 1 : (int)n,
 	    n == 0 ? "?" : line);
+	if (strcmp(j->last, "restore") == 0 || strcmp(j->last, "back") == 0)
+		j->restored = 1;
 	if (strcmp(j->last, "finish") == 0 ||
-	    strcmp(j->last, "restore") == 0) {
+	    strcmp(j->last, "restore") == 0)
 		j->touched = 1;
+	if (rest[0] != '\0') {
 		(void)snprintf(j->services, sizeof(j->services), "%s", rest);
 	}
 }

@@ -88,12 +88,12 @@ static const struct {
 		{ 0, ends_back, "mom clean " CM1 } } },
 	{ "done", "removal of what is left", 3, NULL, {
 		{ 1, ends_finished, "mv " },
-		{ 1, ends_finished, "nothing is under way" },
+		{ 0, ends_finished, "all was done" },
 		{ 1, ends_finished, "-a" } } },
 	{ "undone", "removal of what is left", 3, NULL, {
 		{ 1, ends_back, "mom clean " CM1 },
 		{ 1, ends_back, "nothing is under way" },
-		{ 0, ends_back, "already" } } }
+		{ 0, ends_back, "all was done" } } }
 };
 
 enum { CELLS = sizeof cells / sizeof cells[0] };

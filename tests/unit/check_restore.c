@@ -301,6 +301,22 @@ START_TEST(the_runbook_keeps_what_is_given_up)
 }
 END_TEST
 
+/* Killed when all was done, it does not begin once more with the backup. */
+START_TEST(restore_again_only_removes_what_is_left)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "undone");
+	give("3", "key", BAK KEY);
+	give("3", "names.crt", BAK CERT);
+	r = _i == 0 ? node("restore", NULL) : node("restore", "-a", NULL);
+	assert_status(r, 0);
+	assert_has(r->out, "all was done");
+	assert_same(tree_text(SSL, NULL), first(SSL));
+	no_leftover();
+}
+END_TEST
+
 /* Without -a a service that does not start ends with 3, and can be mended. */
 START_TEST(a_service_that_restore_cannot_start_is_named)
 {
@@ -708,6 +724,7 @@ restore_case(void)
 	    a_service_that_restore_cannot_start_is_named, 0, 2);
 	tcase_add_test(tc, a_service_without_an_answer_stops_no_other);
 	tcase_add_loop_test(tc, a_run_in_progress_is_waited_for, 0, 2);
+	tcase_add_loop_test(tc, restore_again_only_removes_what_is_left, 0, 2);
 	tcase_add_loop_test(tc, restore_goes_on_with_what_a_boot_has_started,
 	    0, 2);
 	tcase_add_test(tc, the_runbook_keeps_what_is_given_up);
