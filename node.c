@@ -2057,10 +2057,7 @@ hand_off(const struct node *n, const struct pem *paper)
 		    n->told.certname);
 	}
 	say_next(n->o, 1, host, "node finish", "");
-	if (n->o->dry)
-		tell(n->o, "(whether extensions stay the same is seen when "
-		    "there is a request: look at csr_attributes.yaml)");
-	else
+	if (!n->o->dry)
 		note("until then it serves with the certificate that 'mom "
 		    "clean' revokes: agents that fetch the CRL refuse it, so "
 		    "finish soon; if 'mom clean' is run after %s, begin again:"
@@ -2083,10 +2080,7 @@ stage_next(struct node *n, struct pem *paper)
 		return -1;
 	busy("having puppet make key and request");
 	rc = puppet_on(n, MAKE, REQUEST, &c);
-	if (n->o->dry)
-		(void)format(paper->fingerprint, sizeof paper->fingerprint,
-		    "FINGERPRINT");
-	else if (rc == 0) {
+	if (rc == 0 && !n->o->dry) {
 		rc = paper_load(n, MAKE, paper);
 		if (rc == 0)
 			(void)submit_failed(n, &c);
@@ -2160,6 +2154,39 @@ stage_check(struct node *n)
 	return files_follow(n, MAKE) == -1 || names_plan(n) == -1 ? -1 : 0;
 }
 
+/* The commands that a regeneration begins with. */
+static void
+begin_show(const struct node *n, const char *when)
+{
+	char host[PATH_SIZE], rest[4 * PATH_SIZE + NAME_SIZE];
+
+	(void)format(host, sizeof host, "the MoM (%s), %s", n->told.ca_server,
+	    when);
+	say_next(n->o, 0, host, "mom clean", n->told.certname);
+	(void)format(rest, sizeof rest, "%s_bak", n->place[SSL].path);
+	if (strcmp(rest, n->place[BACKUP].path) == 0)
+		rest[0] = '\0';
+	else
+		(void)format(rest, sizeof rest, "-b %s",
+		    word(n->place[BACKUP].path));
+	say_next(n->o, 1, n->told.certname, "node prepare", rest);
+}
+
+/* What is next: on the MoM, or, where nothing was done, all of it. */
+static int
+staged(struct node *n, const struct pem *paper)
+{
+	if (n->o->dry) {
+		begin_show(n, "unless it was cleaned for this");
+		tell(n->o, "(whether extensions stay the same is seen when "
+		    "there is a request: look at csr_attributes.yaml)");
+	} else {
+		(void)rubbish_remove(n);	/* it has complained */
+		hand_off(n, paper);
+	}
+	return DONE;
+}
+
 /* prepare in idle: everything that was made goes, where it fails. */
 static int
 stage(struct node *n)
@@ -2180,11 +2207,8 @@ stage(struct node *n)
 	else if (!n->o->dry)
 		made = backup_make(n);
 	rc = made == -1 ? -1 : stage_next(n, &paper);
-	if (rc == 0) {
-		(void)rubbish_remove(n);	/* it has complained */
-		hand_off(n, &paper);
-		return DONE;
-	}
+	if (rc == 0)
+		return staged(n, &paper);
 	hold();
 	if (line_last(n->journal.text)[0] != '\0')
 		return stands(n);
@@ -2882,8 +2906,6 @@ finish_on(struct node *n)
 static void
 restored(const struct node *n)
 {
-	char host[PATH_SIZE], rest[4 * PATH_SIZE + NAME_SIZE];
-
 	if (!n->o->dry)
 		say("%s: %s; what 'mom clean' has revoked stays revoked",
 		    n->place[SSL].path, serial(n, SSL));
@@ -2891,16 +2913,7 @@ restored(const struct node *n)
 		tell(n->o, "next: start that system");
 		return;
 	}
-	(void)format(host, sizeof host, "the MoM (%s), to begin again, unless "
-	    "it was cleaned since prepare", n->told.ca_server);
-	say_next(n->o, 0, host, "mom clean", n->told.certname);
-	(void)format(rest, sizeof rest, "%s_bak", n->place[SSL].path);
-	if (strcmp(rest, n->place[BACKUP].path) == 0)
-		rest[0] = '\0';
-	else
-		(void)format(rest, sizeof rest, "-b %s",
-		    word(n->place[BACKUP].path));
-	say_next(n->o, 1, n->told.certname, "node prepare", rest);
+	begin_show(n, "to begin again, unless it was cleaned since prepare");
 }
 
 /* The last steps of both ways back: puppet, and the end. */
