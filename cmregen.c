@@ -1165,7 +1165,7 @@ lock_ours(int fd, const char *name, struct stat *st)
 	if (!S_ISREG(st->st_mode) || st->st_nlink > 1 ||
 	    st->st_uid != geteuid() || (st->st_mode & 077) != 0)
 		return complainx("%s is not as cmregen makes it (a regular "
-		    "file of root's, 0600, one name): mend that, by chown, "
+		    "file of root's, 0600, one name): fix that, by chown, "
 		    "chmod or rm of the other name; what it says is needed",
 		    name);
 	return 0;
@@ -1401,7 +1401,7 @@ settings_ask(const struct options *o, const char *section, const char *ssldir,
 	if (rc == 0 && (child_wait_or_stop(&c) != 0 ||
 	    settings_read(&c, s, count) == -1)) {
 		rc = complainx(interrupted() ? "interrupted" : "puppet did "
-		    "not tell its settings: mend what it says, then run this "
+		    "not tell its settings: fix what it says, then run this "
 		    "again");
 		child_show(&c);
 	} else if (rc == 0 && o->verbose)

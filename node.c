@@ -603,8 +603,8 @@ stands(const struct node *n)
 {
 	(void)complainx("stopped part way; what stands now:");
 	places_show(n);
-	note("mend what is said above, then go on%s", n->o->accept ? "" :
-	    " (with -a past what cannot be mended)");
+	note("fix what is said above, then go on%s", n->o->accept ? "" :
+	    " (with -a past what cannot be fixed)");
 	next_show(n);
 	return PART_WAY;
 }
@@ -1660,7 +1660,7 @@ names_check(const struct node *n, const struct pem *then)
 	if (n->o->accept)
 		return 0;
 	return complainx("names or extensions are not those of the present "
-	    "certificate: mend that, then run this again; or accept it with "
+	    "certificate: fix that, then run this again; or accept it with "
 	    "-a");
 }
 
@@ -1857,7 +1857,7 @@ fetched(const struct node *n, struct pem *cert)
 	return other_key(n);
 }
 
-/* What puppet could not do on the directory, and waiting does not mend. */
+/* What puppet could not do on the directory, and waiting does not fix. */
 static int
 puppet_refused(const struct node *n, int dir, struct child *c)
 {
