@@ -3139,8 +3139,8 @@ was_done(const struct node *n, int command)
 
 /*
  * Opens the node; where only the end is left, does that, and looks again,
- * unless that was all to do: then the state is still ALL_DONE.  Returns an exit
- * status: DONE where the state is known.
+ * unless that was all to do: then the state is still ALL_DONE.  Returns an
+ * exit status: DONE where the state is known.
  */
 static int
 command_open(struct node *n, const struct options *o, int command,
