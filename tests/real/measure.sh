@@ -148,6 +148,8 @@ median()
 	}'
 }
 
+# The end is shown and not judged: by hand the services were started before the
+# signature, while nobody was answered.
 measure()
 {
 	local i how rounds=${CMREGEN_REAL_ROUNDS:-3} log
@@ -183,10 +185,10 @@ measure()
 		row("to the request in hand", hr, tr)
 		row("from the signature to the end", hf, tf)
 		row("longest time without an answer", hs, ts, rs)
-		exit !(tr <= 0.3 * hr && ts <= rs + 500 && tf <= hf)
+		exit !(tr <= 0.3 * hr && ts <= rs + 500)
 	}'; then
 		result ok measure
 	else
-		result FAIL measure "request > 0.3 of that by hand, or silent > 0.5 s more than a reload, or a later end"
+		result FAIL measure "request > 0.3 of that by hand, or silent > 0.5 s more than a reload"
 	fi
 }

@@ -692,6 +692,34 @@ START_TEST(what_holds_finish_again_is_passed_with_a)
 }
 END_TEST
 
+/* Where puppet does not stop the others take the new certificate. */
+START_TEST(a_stops_the_others_where_puppet_does_not)
+{
+	situation(SEVEN, "exchanged");
+	sh("echo running true >node/services/pxp-agent");
+	knob("node", "stop-fails.puppet", "");
+	log_clear("node");
+	assert_status(node("finish", "-a", "-w", "1", NULL), 0);
+	ck_assert_int_ne(logged("node", "pxp-agent ensure=stopped", 0), -1);
+	ck_assert_int_ne(logged("node", "pxp-agent ensure=running", 0), -1);
+}
+END_TEST
+
+/* The new key, of the name that was, is kept until that is put right. */
+START_TEST(another_certname_throws_no_next_away)
+{
+	quiet_situation(SEVEN, "torn");
+	sh("printf '%%s\n' SET_certname=cm9.example.com "
+	    "SET_hostprivkey=%s/private_keys/cm9.example.com.pem "
+	    "SET_hostcert=%s/certs/cm9.example.com.pem >node/settings",
+	    path(SSL), path(SSL));
+	ck_assert_int_ne(node("finish", NULL)->status, 0);
+	sh("rm node/settings");
+	assert_status(node("finish", NULL), 0);
+	ends_finished();
+}
+END_TEST
+
 /*
  * The Puppet run and the proof.
  */
@@ -1064,6 +1092,8 @@ exchange_case(void)
 	    a_backup_that_was_made_anew_stays_where_it_is_undone);
 	tcase_add_loop_test(tc,
 	    an_empty_next_that_puppet_made_again_is_rubbish, 0, 5);
+	tcase_add_test(tc, a_stops_the_others_where_puppet_does_not);
+	tcase_add_test(tc, another_certname_throws_no_next_away);
 	tcase_add_loop_test(tc, what_holds_finish_again_is_passed_with_a, 0,
 	    2);
 	tcase_add_loop_test(tc, an_ssl_that_puppet_made_meanwhile_is_rubbish,

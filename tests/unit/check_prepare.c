@@ -254,6 +254,9 @@ static const struct {
 	    "Injected failure" },
 	{ "echo 'cut - 1 puppet config *' >node/knobs/faults", "settings" },
 	{ "mkfifo " SSL "/certs/fifo", "fifo" },
+	{ "rm -r " SSL "/certs", "open certs in" },
+	{ "cd " SSL "/certs; mv ca.pem ca; ln -s ca ca.pem",
+	    "open certs/ca.pem in" },
 	/* the work directory */
 	{ "mkdir -m 755 " WORK, "was not made by cmregen" },
 	{ "mkdir -m 770 " WORK, "was not made by cmregen" },

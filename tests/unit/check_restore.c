@@ -443,6 +443,46 @@ START_TEST(going_back_needs_no_medium_that_can_be_written)
 }
 END_TEST
 
+/* What stands there need not be readable. */
+START_TEST(going_back_does_not_read_next)
+{
+	quiet_situation(SEVEN, _i == 0 ? "signed" : "exchanging");
+	sh("cd " NEXT "; rm -r certs private_keys; ln -s /etc certs; "
+	    "mkfifo private_keys");
+	assert_status(node("restore", NULL), 0);
+	ends_back();
+}
+END_TEST
+
+/* What a boot has started since has the certificate that goes. */
+START_TEST(going_back_asks_what_runs_by_now)
+{
+	quiet_situation(SEVEN, "unproven");
+	sh("sed -i 's/^finish .*/finish pe-puppetserver/' " JOURNAL "; "
+	    "echo running true >node/services/pxp-agent");
+	log_clear("node");
+	assert_status(node("restore", NULL), 0);
+	ends_back();
+	ck_assert_int_ne(logged("node", "pxp-agent ensure=stopped", 0), -1);
+	ck_assert_int_ne(logged("node", "pxp-agent ensure=running", 0), -1);
+}
+END_TEST
+
+/* On a disk that is mounted read-only there is much to see. */
+START_TEST(what_only_looks_needs_no_disk_that_can_be_written)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "unproven");
+	sh("mount --bind node/puppet node/puppet; "
+	    "mount -o remount,bind,ro node/puppet");
+	r = _i == 0 ? node("status", NULL) : node("restore", "-n", NULL);
+	sh("umount node/puppet");
+	assert_status(r, _i == 0 ? 3 : 0);
+	assert_has(r->out, _i == 0 ? "cmregen node restore" : path(OLD));
+}
+END_TEST
+
 START_TEST(going_back_from_staged_touches_no_service)
 {
 	situation(_i, "staged");
@@ -591,6 +631,22 @@ START_TEST(r_takes_the_backup_of_another_host_only_with_a)
 }
 END_TEST
 
+/* A key that has no certificate yet is this host's all the same. */
+START_TEST(r_does_not_take_it_for_a_key_without_certificate)
+{
+	const struct run *r;
+
+	root_place("finished");
+	sh("rm " SSL CERT "; mv " BAK KEY " " BAK "/private_keys/cm2.pem; "
+	    "mv " BAK CERT " " BAK "/certs/cm2.pem");
+	before = snapshot(".");
+	r = below("-v", NULL);
+	assert_status(r, 1);
+	assert_has(r->err, "name the right backup");
+	assert_same(snapshot("."), before);
+}
+END_TEST
+
 START_TEST(r_copies_the_backup)
 {
 	const struct run *r;
@@ -724,6 +780,11 @@ restore_case(void)
 	    a_service_that_restore_cannot_start_is_named, 0, 2);
 	tcase_add_test(tc, a_service_without_an_answer_stops_no_other);
 	tcase_add_loop_test(tc, a_run_in_progress_is_waited_for, 0, 2);
+	tcase_add_loop_test(tc, going_back_does_not_read_next, 0, 2);
+	tcase_add_test(tc, going_back_asks_what_runs_by_now);
+	tcase_add_loop_test(tc,
+	    what_only_looks_needs_no_disk_that_can_be_written, 0, 2);
+	tcase_add_test(tc, r_does_not_take_it_for_a_key_without_certificate);
 	tcase_add_loop_test(tc, restore_again_only_removes_what_is_left, 0, 2);
 	tcase_add_loop_test(tc, restore_goes_on_with_what_a_boot_has_started,
 	    0, 2);
