@@ -63,10 +63,13 @@ static const char *const service_name[SERVICES] = {
 /* Each agent run makes it in ssl, and removes it. */
 static const char ssl_lock_name[] = "ssl.lock";
 
-/* The directories that we move, each a name in an open directory. */
+/*
+ * The directories that we move, each a name in an open directory; of make.N,
+ * state.N and gone.N the last that was named.
+ */
 enum {
 	SSL, WORK, NEXT, OLD, BACKUP, PART, GONE,
-	MAKE, STATE, RUBBISH,		/* the last that got such a name */
+	MAKE, STATE, RUBBISH,
 	PLACES
 };
 
@@ -76,7 +79,10 @@ struct place {
 	const char *name;		/* the end of that */
 };
 
-/* The files of an ssl, each a path below it. */
+/*
+ * The files of an ssl, each a path below it.  Those that must be in a new one
+ * come first, up to CRL; the setting of REQUEST is its directory.
+ */
 enum { KEY, CERT, CA, CRL, REQUEST, FILES };
 
 static const char *const file_setting[FILES] = {
@@ -91,7 +97,7 @@ struct told {				/* by puppet: its settings */
 
 struct journal {
 	struct lock lock;		/* not held under -n, and by status */
-	char text[TEXT_SIZE];		/* its lines; under -n those to come */
+	char text[TEXT_SIZE];		/* its lines; under -n also to come */
 };
 
 struct node {
@@ -680,7 +686,7 @@ trouble_of(struct child *c)
 
 	found = OTHER;
 	c->from = 0;
-	while (c->out != -1 && child_line(c, line, sizeof line) == 1)
+	while (child_line(c, line, sizeof line) == 1)
 		for (i = 0; i < sizeof said / sizeof said[0]; i++)
 			if (said[i].trouble < found &&
 			    strstr(line, said[i].words) != NULL)
@@ -1717,7 +1723,7 @@ names_plan(const struct node *n)
 
 /* 0, or -1 where a signal asked us to stop. */
 static int
-go_on(void)
+signal_check(void)
 {
 	return interrupted() ? complainx("interrupted") : 0;
 }
@@ -1824,7 +1830,7 @@ puppet_on(struct node *n, int dir, int wanted, struct child *c)
 		rubbish(n, STATE);
 	if (n->o->verbose)
 		child_show(c);
-	return go_on() == -1 ? -1 : rc;
+	return signal_check() == -1 ? -1 : rc;
 }
 
 /* The certificate that the MoM has is not that of the request in next. */
@@ -1997,7 +2003,10 @@ make_judge(const struct node *n, const struct pem *paper)
 	return names_check(n, paper);
 }
 
-/* The user to whom ssl belongs; puppet makes files as root, too. */
+/*
+ * Has a tree on disk, and refuses it where something in it belongs to neither
+ * root, as whom puppet makes files, too, nor to the user of ssl.
+ */
 static int
 seal(const struct node *n, int which)
 {
@@ -2097,7 +2106,7 @@ stage_next(struct node *n, struct pem *paper)
 }
 
 static void
-root_note(const char *path)
+owner_note(const char *path)
 {
 	note("%s belongs to root: if that was not meant, give it to the user "
 	    "of the server by chown -Rh first", path);
@@ -2140,7 +2149,7 @@ stage_check(struct node *n)
 		    "restore' first" : ": let Puppet make it");
 	if (fstatat(ssl->at, ssl->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    st.st_uid == 0)
-		root_note(ssl->path);
+		owner_note(ssl->path);
 	if (ssl_opens(n, KEY) == -1 || ssl_opens(n, CA) == -1)
 		return -1;
 	rc = load(n, SSL, KEY, &key);
@@ -2223,6 +2232,19 @@ stage(struct node *n)
 	return NOT_DONE;
 }
 
+/* Whether the journal names the backup as it is by now. */
+static int
+backup_known(const struct node *n)
+{
+	const char *const path = n->place[BACKUP].path;
+	const size_t len = strlen(path);
+	const char *p;
+
+	p = line_find(n->journal.text, "backup");
+	return p != NULL && strncmp(p + 7, path, len) == 0 &&
+	    p[7 + len] == '\n';
+}
+
 /* prepare in staged: the same hand-off; a missing backup is made. */
 static int
 stage_again(struct node *n)
@@ -2238,7 +2260,7 @@ stage_again(struct node *n)
 	if (rc != 1)
 		return NOT_DONE;
 	made = backup_make(n);
-	rc = made == -1 ? -1 : n->o->backup == NULL ? 0 :
+	rc = made == -1 ? -1 : backup_known(n) ? 0 :
 	    journal_add(n, "backup", n->place[BACKUP].path);
 	if (rc == -1 && made == 1)
 		backup_undo(n);
@@ -2266,7 +2288,7 @@ stop(struct node *n)
 		return 0;
 	busy("stopping %s", service_names(PUPPET | others));
 	if (services(n, PUPPET, "ensure=stopped") != 0 || runs_wait(n) == -1 ||
-	    go_on() == -1)
+	    signal_check() == -1)
 		return -1;
 	if (services(n, others, "ensure=stopped") != 0)
 		return -1;
@@ -2302,7 +2324,7 @@ stop_or_accept(struct node *n)
  * rubbish.
  */
 static int
-next_there(struct node *n)
+next_settle(struct node *n)
 {
 	int rc;
 
@@ -2337,7 +2359,7 @@ swap_back(struct node *n)
 	int ssl, next, old;
 
 	ssl = there(n, SSL);
-	next = next_there(n);
+	next = next_settle(n);
 	old = there(n, OLD);
 	if (ssl == -1 || next == -1 || old == -1)
 		return -1;
@@ -2400,9 +2422,9 @@ exchange(struct node *n)
 {
 	int next;
 
-	next = next_there(n);
+	next = next_settle(n);
 	if (next == -1 || (next == 1 && swap(n) == -1) ||
-	    catalog_remove(n) == -1 || go_on() == -1)
+	    catalog_remove(n) == -1 || signal_check() == -1)
 		return -1;
 	return serve(n);
 }
@@ -2427,7 +2449,7 @@ exchange_begin(struct node *n, const char *line)
 			return -1;
 		set |= n->running | (n->enabled & SERVERS);
 	}
-	if (go_on() == -1)
+	if (signal_check() == -1)
 		return -1;
 	return line_is(line_last(n->journal.text), line) && set == before ? 0 :
 	    journal_add(n, line, service_names(set));
@@ -2470,6 +2492,21 @@ end_backup(const struct node *n)
 	return n->place[BACKUP].at == -1 || move(n, OLD, BACKUP) == -1;
 }
 
+static int
+backup_wanted(const struct node *n)
+{
+	const int done = line_is(line_last(n->journal.text), "done");
+
+	(void)complainx("%s%s is not there, or not the backup of what was "
+	    "replaced: mount it and run this again%s", done ?
+	    "all is done, but " : "", n->place[BACKUP].path, done ?
+	    "; or keep that elsewhere, then run this again:" : "");
+	if (done)
+		note("    mv %s %s_bak-%s", word(n->place[OLD].path),
+		    word(n->place[SSL].path), serial_word(n, OLD, "old"));
+	return PART_WAY;
+}
+
 /* The end: all is done, and served; what is left is rubbish. */
 static int
 conclude(struct node *n)
@@ -2480,15 +2517,8 @@ conclude(struct node *n)
 	    journal_add(n, "done", "") == -1)
 		return stands(n);
 	rc = end_backup(n);
-	if (rc == 1) {
-		(void)complainx("all is done, but %s is not there, or not the "
-		    "backup of what was replaced: mount it and run this again;"
-		    " or keep that elsewhere by mv %s %s_bak-%s, then run "
-		    "this again", n->place[BACKUP].path,
-		    word(n->place[OLD].path), word(n->place[SSL].path),
-		    serial_word(n, OLD, "old"));
-		return PART_WAY;
-	}
+	if (rc == 1)
+		return backup_wanted(n);
 	if (rc == 0 && n->o->dry) {
 		say("rm -rf %s", word(n->place[WORK].path));
 		return DONE;
@@ -2509,8 +2539,9 @@ conclude(struct node *n)
  */
 
 /*
- * The end of every undo: the services of the line, but these; then the line;
- * then, of restore, next, so that no line is left that next does not fit.
+ * The end of every undo.  The other services were started by the caller, these
+ * in vain; here comes puppet; then the line goes; then, of restore, next, so
+ * that no line is left that next does not fit.
  */
 static int
 undone(struct node *n, int bad)
@@ -2689,6 +2720,20 @@ next_complete(const struct node *n)
 	return -1;
 }
 
+/* The same in the runbook. */
+static int
+crl_say(const struct node *n)
+{
+	const char *const crl = n->file[CRL];
+	const char *const next = word(n->place[NEXT].path);
+
+	if (n->major >= SSL_COMMAND && file_size(n, SSL, CRL) > 0 &&
+	    file_size(n, NEXT, CRL) == -1)
+		say("[ -e %s/%s ] || cp -p %s/%s %s/%s", next, crl,
+		    word(n->place[SSL].path), crl, next, crl);
+	return 0;
+}
+
 enum run { RAN, AGAIN, FAILED };
 
 /* A run that somebody ends says so, and has status 0. */
@@ -2797,7 +2842,7 @@ services_prove(struct node *n, int set)
 		nap(TICK);
 	(void)services(n, set, NULL);
 	bad = (set | silent) & ~n->running;
-	if (go_on() == 0 && bad != 0)
+	if (signal_check() == 0 && bad != 0)
 		(void)complainx("not running: %s", service_names(bad));
 	return bad;
 }
@@ -2837,7 +2882,7 @@ prove(struct node *n)
 	if (interrupted())
 		return stands(n);
 	if (n->o->dry)
-		return conclude(n);
+		return ran || n->o->accept ? conclude(n) : PART_WAY;
 	if (pair_new(n) == -1 || ((!ran || bad != 0) && !n->o->accept))
 		return stands(n);
 	if (!ran || bad != 0)
@@ -2854,7 +2899,7 @@ prove(struct node *n)
 static int
 finish_exchange(struct node *n)
 {
-	if (exchange(n) == -1 || go_on() == -1)
+	if (exchange(n) == -1 || signal_check() == -1)
 		return exchange_undo(n);
 	if (journal_add(n, "run", "") == -1)
 		return line_is(line_last(n->journal.text), "run") ? stands(n) :
@@ -2877,8 +2922,8 @@ finish_staged(struct node *n)
 		    n->place[BACKUP].path);
 	if (rc == 1 && n->o->dry)
 		say("# wait until the request is signed");
-	if (rc != 1 || fetch(n) == -1 || (!n->o->dry && next_complete(n) ==
-	    -1))
+	if (rc != 1 || fetch(n) == -1 || (n->o->dry ? crl_say(n) :
+	    next_complete(n)) == -1)
 		return NOT_DONE;
 	if (exchange_begin(n, "finish") == -1)
 		return line_is(line_last(n->journal.text), "finish") ?
@@ -2888,13 +2933,16 @@ finish_staged(struct node *n)
 	return finish_exchange(n);
 }
 
-/* finish in exchanging and exchanged. */
+/*
+ * finish in exchanging and exchanged.  Where the run before has exchanged,
+ * what does not stop is no reason to go back.
+ */
 static int
 finish_on(struct node *n)
 {
 	if (stop_or_accept(n) == -1 || (there(n, OLD) == 0 &&
 	    there(n, NEXT) == 1 && backup_make(n) == -1))
-		return next_there(n) == 0 ? stands(n) : exchange_undo(n);
+		return next_settle(n) == 0 ? stands(n) : exchange_undo(n);
 	return finish_exchange(n);
 }
 
@@ -2940,6 +2988,15 @@ go_back(struct node *n)
 	int begun, old;
 
 	begun = line_find(n->journal.text, "finish") != NULL;
+	if (n->o->backup != NULL)
+		note("-b is not needed: what was there is put back");
+	if (begun && !line_is(line_last(n->journal.text), "back") &&
+	    there(n, OLD) == 0 && there(n, NEXT) == 0) {
+		(void)complainx("%s is gone, which was to be put back: end "
+		    "'cmregen node finish', then 'cmregen node restore -a' "
+		    "takes the backup", n->place[OLD].path);
+		return NOT_DONE;
+	}
 	if (begun && (exchange_begin(n, "back") == -1 ||
 	    stop_or_accept(n) == -1))
 		return stands(n);
@@ -2979,7 +3036,7 @@ owner_check(const struct node *n)
 		return complain("look at %s", b->path);
 	if (fstatat(ssl->at, ssl->name, &be, AT_SYMLINK_NOFOLLOW) == -1) {
 		if (is.st_uid == 0)
-			root_note(b->path);
+			owner_note(b->path);
 		return 0;
 	}
 	if ((be.st_uid == is.st_uid && be.st_gid == is.st_gid) ||
@@ -3000,7 +3057,7 @@ restore_check(const struct node *n)
 {
 	const char *const backup = n->place[BACKUP].path;
 	char difference[DIFFERENCE_SIZE];
-	int rc;
+	int rc, fits;
 
 	rc = there(n, BACKUP);
 	if (rc != 1)
@@ -3017,8 +3074,13 @@ restore_check(const struct node *n)
 	if (rc != 1)
 		return rc == -1 ? -1 : 1;
 	rc = backup_differs(n, difference);
-	if (rc != 1 || key_same(n, SSL, BACKUP) == 1 || pair_fits(n, SSL) != 1)
+	if (rc != 1 || key_same(n, SSL, BACKUP) == 1)
 		return rc;
+	fits = pair_fits(n, SSL);
+	if (fits != 1)
+		return fits == 0 || past(n) == 0 ? 1 : complainx("what %s has "
+		    "could not be read: to give it up all the same, -a",
+		    n->place[SSL].path);
 	return n->o->accept ? 1 : complainx("%s (%s) has another key than the "
 	    "backup %s (%s), whose certificate is most likely revoked: to give"
 	    " up the one in use all the same, -a", n->place[SSL].path,
@@ -3132,9 +3194,10 @@ was_done(const struct node *n, int command)
 {
 	const char *const text = n->journal.text;
 
-	return n->o->backup == NULL && command ==
-	    (line_find(text, "restore") != NULL ||
-	    line_find(text, "back") != NULL ? RESTORE : FINISH);
+	const int back = line_find(text, "back") != NULL;
+
+	return (n->o->backup == NULL || back) && command ==
+	    (back || line_find(text, "restore") != NULL ? RESTORE : FINISH);
 }
 
 /*
@@ -3212,7 +3275,8 @@ node_restore(const struct options *o)
 static const char *const what_of[STATES] = {
 	"nothing is under way",
 	"prepare is done; finish remains",
-	"finish: the old certificate is in place, services may be stopped",
+	"finish: the new certificate is not in place yet, services may be "
+	    "stopped",
 	"finish: the new certificate is in place, not all services may have "
 	    "it",
 	"finish: the new certificate is in place; the Puppet run, and that "

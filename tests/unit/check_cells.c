@@ -47,12 +47,12 @@ static const struct {
 		{ 0, ends_same, "node finish" },
 		{ 0, ends_finished, "rm -rf " },
 		{ 0, ends_back, "mom clean " CM1 } } },
-	{ "exchanging", "finish: the old certificate is in place", 3,
+	{ "exchanging", "finish: the new certificate is not in place yet", 3,
 	    "node finish", {
 		{ 1, ends_same, "node finish" },
 		{ 0, ends_finished, "rm -rf " },
 		{ 0, ends_back, "mom clean " CM1 } } },
-	{ "torn", "finish: the old certificate is in place", 3,
+	{ "torn", "finish: the new certificate is not in place yet", 3,
 	    "node finish", {
 		{ 1, ends_same, "node finish" },
 		{ 0, ends_finished, "rm -rf " },

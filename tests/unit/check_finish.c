@@ -975,6 +975,41 @@ START_TEST(old_stays_where_the_backup_has_no_place)
 }
 END_TEST
 
+/* Nothing is done yet then, and nothing to be moved. */
+START_TEST(the_runbook_of_finish_does_not_end_what_finish_would_not)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "unproven");
+	if (_i == 0)
+		give("3", "key", BAK KEY);
+	else
+		sh("echo '{}' >node/cache/state/agent_disabled.lock");
+	r = node("finish", "-n", NULL);
+	assert_status(r, 3);
+	assert_has(r->err, _i == 0 ? "mount it" : "isabled");
+	assert_has_not(r->err, "all is done");
+	assert_has_not(r->err, "mv ");
+	assert_has_not(r->out, "rm -rf");
+	assert_has(r->out, "it would stop here");
+}
+END_TEST
+
+/* From 6 on puppet may fetch none; and none is missing where there was none. */
+START_TEST(the_runbook_of_finish_has_the_CRL)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "signed");
+	sh("rm -f " NEXT "/crl.pem");
+	if (_i == 1)
+		sh("rm " SSL "/crl.pem");
+	r = node("finish", "-n", NULL);
+	ck_assert_int_eq(strstr(r->out, "/crl.pem ] || cp -p ") != NULL,
+	    _i == 0);
+}
+END_TEST
+
 /* What only has its name is not it, and is not called so. */
 START_TEST(old_stays_where_the_backup_is_of_another_key)
 {
@@ -1129,6 +1164,9 @@ proof_case(void)
 	tcase_add_loop_test(tc, old_stays_where_the_backup_has_no_place, 0,
 	    2);
 	tcase_add_test(tc, old_stays_where_the_backup_is_of_another_key);
+	tcase_add_loop_test(tc,
+	    the_runbook_of_finish_does_not_end_what_finish_would_not, 0, 2);
+	tcase_add_loop_test(tc, the_runbook_of_finish_has_the_CRL, 0, 2);
 	tcase_add_test(tc, finish_again_looks_at_the_backup_once_more);
 	tcase_add_loop_test(tc, the_backup_may_be_on_another_file_system, 0,
 	    2);

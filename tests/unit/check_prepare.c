@@ -515,6 +515,20 @@ START_TEST(prepare_again_looks_at_the_backup)
 END_TEST
 
 /* A slip of the pen in -b must not be what finish then looks for. */
+/* The journal does not grow. */
+START_TEST(a_b_is_written_down_once)
+{
+	const char *journal;
+
+	situation(SEVEN, "staged");
+	assert_status(node("prepare", "-b", path("node/a b"), NULL), 0);
+	journal = get(JOURNAL);
+	assert_has(journal, path("node/a b"));
+	assert_status(node("prepare", "-b", path("node/a b"), NULL), 0);
+	assert_same(get(JOURNAL), journal);
+}
+END_TEST
+
 START_TEST(a_b_that_cannot_be_is_not_written_down)
 {
 	place(SEVEN, "signed");
@@ -898,6 +912,7 @@ prepare_case(void)
 	    COUNT(differ));
 	tcase_add_test(tc, a_backup_that_is_missing_is_made_again);
 	tcase_add_test(tc, prepare_again_looks_at_the_backup);
+	tcase_add_test(tc, a_b_is_written_down_once);
 	tcase_add_test(tc, a_b_that_cannot_be_is_not_written_down);
 	tcase_add_test(tc,
 	    a_backup_that_cannot_be_reached_stops_no_way_back);

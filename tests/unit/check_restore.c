@@ -301,6 +301,43 @@ START_TEST(the_runbook_keeps_what_is_given_up)
 }
 END_TEST
 
+/* What could not be read may be all right. */
+START_TEST(what_cannot_be_read_is_given_up_only_with_a)
+{
+	quiet_situation(SEVEN, "finished");
+	sh("mv " SSL KEY " node/key; ln -s ../../../key " SSL KEY);
+	before = snapshot("node");
+	assert_refused(node("restore", NULL), "could not be read");
+	assert_status(node("restore", "-a", NULL), 0);
+	assert_same(tree_text(SSL, NULL), first(SSL));
+}
+END_TEST
+
+START_TEST(going_back_needs_old)
+{
+	quiet_situation(SEVEN, _i == 0 ? "exchanged" : "unproven");
+	sh("mv " OLD " node/elsewhere");
+	before = snapshot("node");
+	assert_refused(node("restore", NULL), "is gone");
+	sh("mv node/elsewhere " OLD);
+	assert_status(node("restore", NULL), 0);
+	ends_back();
+}
+END_TEST
+
+START_TEST(going_back_takes_no_backup_of_b)
+{
+	const struct run *r;
+
+	quiet_situation(SEVEN, "exchanged");
+	sh("cp -a " BAK " node/other");
+	r = node("restore", "-b", path("node/other"), NULL);
+	assert_status(r, 0);
+	assert_has(r->err, "-b is not needed");
+	ends_back();
+}
+END_TEST
+
 /* Killed when all was done, it does not begin once more with the backup. */
 START_TEST(restore_again_only_removes_what_is_left)
 {
@@ -780,6 +817,9 @@ restore_case(void)
 	    a_service_that_restore_cannot_start_is_named, 0, 2);
 	tcase_add_test(tc, a_service_without_an_answer_stops_no_other);
 	tcase_add_loop_test(tc, a_run_in_progress_is_waited_for, 0, 2);
+	tcase_add_test(tc, what_cannot_be_read_is_given_up_only_with_a);
+	tcase_add_loop_test(tc, going_back_needs_old, 0, 2);
+	tcase_add_test(tc, going_back_takes_no_backup_of_b);
 	tcase_add_loop_test(tc, going_back_does_not_read_next, 0, 2);
 	tcase_add_test(tc, going_back_asks_what_runs_by_now);
 	tcase_add_loop_test(tc,
