@@ -155,8 +155,9 @@ begins(const struct view *v)
 static int
 again(const struct view *v, const struct order *o)
 {
-	return v->where == DONE && o->backup[0] == '\0' && o->command ==
-	    (v->journal.restored ? RESTORE : FINISH);
+	return v->where == DONE && (o->backup[0] == '\0' ||
+	    v->journal.back) && o->command == (v->journal.back ||
+	    v->journal.restored ? RESTORE : FINISH);
 }
 
 static enum tree

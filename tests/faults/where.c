@@ -30,8 +30,8 @@ journal_line(struct journal *j, const char *line)
 	}
 	(void)snprintf(j->last, sizeof(j->last), "%.*s", n == 0 ? 1 : (int)n,
 	    n == 0 ? "?" : line);
-	if (strcmp(j->last, "restore") == 0 || strcmp(j->last, "back") == 0)
-		j->restored = 1;
+	j->restored |= strcmp(j->last, "restore") == 0;
+	j->back |= strcmp(j->last, "back") == 0;
 	if (strcmp(j->last, "finish") == 0 ||
 	    strcmp(j->last, "restore") == 0)
 		j->touched = 1;

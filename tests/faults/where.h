@@ -19,7 +19,8 @@ struct journal {
 	int there;		/* a file of that name */
 	int lines;		/* whole ones */
 	int touched;		/* a `finish' or `restore' line is there */
-	int restored;		/* a `restore' or `back' line is there */
+	int restored;		/* a `restore' line is there */
+	int back;		/* a `back' line is there */
 	char last[32];		/* the first word of the last, but `backup' */
 	char backup[1024];
 	char services[256];	/* of the last line that names some */
