@@ -473,7 +473,7 @@ again(const struct command *c, const struct view *from, const char *after)
 	if (heal != NULL)
 		heal();
 	status = c->status;
-	if (c->once && (from->where == IDLE || from->where == DONE))
+	if (c->once && from->where == IDLE)
 		status = 1;
 	if (strcmp(c->args[0], "prepare") == 0 && from->where == IDLE)
 		clean();
