@@ -35,9 +35,8 @@ journal_line(struct journal *j, const char *line)
 	if (strcmp(j->last, "finish") == 0 ||
 	    strcmp(j->last, "restore") == 0)
 		j->touched = 1;
-	if (rest[0] != '\0') {
+	if (rest[0] != '\0')
 		(void)snprintf(j->services, sizeof(j->services), "%s", rest);
-	}
 }
 
 static void

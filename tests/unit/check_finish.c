@@ -709,7 +709,7 @@ END_TEST
 START_TEST(another_certname_throws_no_next_away)
 {
 	quiet_situation(SEVEN, "torn");
-	sh("printf '%%s\n' SET_certname=cm9.example.com "
+	sh("printf '%%s\\n' SET_certname=cm9.example.com "
 	    "SET_hostprivkey=%s/private_keys/cm9.example.com.pem "
 	    "SET_hostcert=%s/certs/cm9.example.com.pem >node/settings",
 	    path(SSL), path(SSL));

@@ -514,7 +514,6 @@ START_TEST(prepare_again_looks_at_the_backup)
 }
 END_TEST
 
-/* A slip of the pen in -b must not be what finish then looks for. */
 /* The journal does not grow. */
 START_TEST(a_b_is_written_down_once)
 {
@@ -529,6 +528,7 @@ START_TEST(a_b_is_written_down_once)
 }
 END_TEST
 
+/* A slip of the pen in -b must not be what finish then looks for. */
 START_TEST(a_b_that_cannot_be_is_not_written_down)
 {
 	place(SEVEN, "signed");
