@@ -107,7 +107,6 @@ struct node {
 	char file[FILES][PATH_SIZE];
 	struct place place[PLACES];
 	struct journal journal;
-	struct child child[SERVICES];	/* that asks or changes a service */
 	int running, enabled;		/* services, as puppet last reported */
 };
 
@@ -483,6 +482,20 @@ dir_each(struct node *n, int at, int (*visit)(struct node *, const char *))
  * The journal.
  */
 
+/* Whether its last line, which tells how far we got, begins so. */
+static int
+journal_at(const struct node *n, const char *word)
+{
+	return line_is(line_last(n->journal.text), word);
+}
+
+/* Whether one of its lines does. */
+static int
+journal_has(const struct node *n, const char *word)
+{
+	return line_find(n->journal.text, word) != NULL;
+}
+
 /* Cuts off what stands from there on. */
 static int
 journal_cut(struct node *n, const char *from)
@@ -744,9 +757,8 @@ service_line(const char *line, int *running, int *enabled)
 
 /* What has ended has answered.  Returns 0, or -1 where it is not as wanted. */
 static int
-service_take(struct node *n, int i, const char *ensure)
+service_take(struct node *n, int i, struct child *c, const char *ensure)
 {
-	struct child *const c = &n->child[i];
 	char line[LINE_SIZE];
 	int running, enabled, rc;
 
@@ -779,6 +791,7 @@ static int
 services(struct node *n, int set, const char *ensure)
 {
 	const int dry = n->o->dry && ensure != NULL;
+	struct child c[SERVICES];
 	int i, bad;
 
 	bad = 0;
@@ -791,14 +804,14 @@ services(struct node *n, int set, const char *ensure)
 		if ((set & 1 << i) != 0 && dry)
 			child_say(argv);
 		else if ((set & 1 << i) != 0)
-			(void)child_start(&n->child[i], argv);
+			(void)child_start(&c[i], argv);
 	}
 	for (i = 0; i < SERVICES && !dry; i++) {
 		if ((set & 1 << i) == 0)
 			continue;
-		(void)(ensure == NULL ? child_wait_or_stop(&n->child[i]) :
-		    child_wait(&n->child[i]));
-		if (service_take(n, i, ensure) == -1)
+		(void)(ensure == NULL ? child_wait_or_stop(&c[i]) :
+		    child_wait(&c[i]));
+		if (service_take(n, i, &c[i], ensure) == -1)
 			bad |= 1 << i;
 	}
 	return bad;
@@ -1203,7 +1216,7 @@ backup_place(struct node *n, int root)
 	len = root == -1 ? 0 : strlen(o->root);
 	p = line_find(n->journal.text, "backup");
 	/* what ends has its own; -b is for what begins afterwards */
-	if (o->backup != NULL && !line_is(line_last(n->journal.text), "done"))
+	if (o->backup != NULL && !journal_at(n, "done"))
 		p = NULL;
 	if (o->backup != NULL && p == NULL)
 		(void)format(path, sizeof path, "%s", o->backup);
@@ -2330,7 +2343,7 @@ next_settle(struct node *n)
 
 	rc = there(n, NEXT);
 	if (rc == 1 && there(n, OLD) == 1 && there(n, SSL) == 1 &&
-	    line_find(n->journal.text, "finish") != NULL)
+	    journal_has(n, "finish"))
 		rc = pair_fits(n, NEXT);
 	return rc == 0 ? discard(n, NEXT) : rc;
 }
@@ -2437,8 +2450,8 @@ exchange(struct node *n)
 static int
 exchange_begin(struct node *n, const char *line)
 {
-	const int begun = line_find(n->journal.text, "finish") != NULL ||
-	    line_find(n->journal.text, "restore") != NULL;
+	const int begun = journal_has(n, "finish") ||
+	    journal_has(n, "restore");
 	const int before = journal_set(n);
 	int set;
 
@@ -2451,7 +2464,7 @@ exchange_begin(struct node *n, const char *line)
 	}
 	if (signal_check() == -1)
 		return -1;
-	return line_is(line_last(n->journal.text), line) && set == before ? 0 :
+	return journal_at(n, line) && set == before ? 0 :
 	    journal_add(n, line, service_names(set));
 }
 
@@ -2464,9 +2477,8 @@ backup_other(const struct node *n)
 {
 	struct pem key;
 
-	return line_find(n->journal.text, "restore") == NULL &&
-	    there(n, BACKUP) == 1 && load(n, OLD, KEY, &key) == 1 &&
-	    key_same(n, OLD, BACKUP) != 1;
+	return !journal_has(n, "restore") && there(n, BACKUP) == 1 &&
+	    load(n, OLD, KEY, &key) == 1 && key_same(n, OLD, BACKUP) != 1;
 }
 
 /*
@@ -2478,11 +2490,11 @@ end_backup(const struct node *n)
 {
 	int old, backup;
 
-	if (n->o->dry && line_is(line_last(n->journal.text), "back"))
+	if (n->o->dry && journal_at(n, "back"))
 		return 0;		/* old is ssl by then */
 	old = there(n, OLD);
 	if (old == 0 && n->o->dry && there(n, NEXT) == 1 &&
-	    line_find(n->journal.text, "restore") != NULL)
+	    journal_has(n, "restore"))
 		old = there(n, SSL);	/* it is by then */
 	backup = there(n, BACKUP);
 	if (old == -1 || backup == -1)
@@ -2495,7 +2507,7 @@ end_backup(const struct node *n)
 static int
 backup_wanted(const struct node *n)
 {
-	const int done = line_is(line_last(n->journal.text), "done");
+	const int done = journal_at(n, "done");
 
 	(void)complainx("%s%s is not there, or not the backup of what was "
 	    "replaced: mount it and run this again%s", done ?
@@ -2513,7 +2525,7 @@ conclude(struct node *n)
 {
 	int rc;
 
-	if (!n->o->dry && !line_is(line_last(n->journal.text), "done") &&
+	if (!n->o->dry && !journal_at(n, "done") &&
 	    journal_add(n, "done", "") == -1)
 		return stands(n);
 	rc = end_backup(n);
@@ -2683,10 +2695,26 @@ fetch(struct node *n)
 	return rc == 1 ? 0 : -1;
 }
 
-/*
- * Sees to it that next has what ssl has, with its owners and modes: from 6 on
- * puppet may not have fetched the CRL.
- */
+/* The CRL of ssl, where puppet, from 6 on, may not have fetched one. */
+static int
+crl_carry(const struct node *n)
+{
+	const struct place *const ssl = &n->place[SSL];
+	const struct place *const next = &n->place[NEXT];
+	const char *const crl = n->file[CRL];
+
+	if (n->major < SSL_COMMAND || file_size(n, SSL, CRL) < 1 ||
+	    file_size(n, NEXT, CRL) != -1)
+		return 0;
+	if (!n->o->dry)
+		return file_copy(ssl->at, in(n, SSL, crl), next->at,
+		    in(n, NEXT, crl)) == -1 ? -1 : 0;
+	say("[ -e %s/%s ] || cp -p %s/%s %s/%s", word(next->path), crl,
+	    word(ssl->path), crl, word(next->path), crl);
+	return 0;
+}
+
+/* Sees to it that next has what ssl has, with its owners and modes. */
 static int
 next_complete(const struct node *n)
 {
@@ -2698,9 +2726,7 @@ next_complete(const struct node *n)
 		file = n->file[i];
 		if (file_size(n, SSL, i) < 1)
 			continue;
-		if (i == CRL && n->major >= SSL_COMMAND &&
-		    file_size(n, NEXT, i) == -1 && file_copy(ssl,
-		    in(n, SSL, file), next, in(n, NEXT, file)) == -1)
+		if (i == CRL && crl_carry(n) == -1)
 			return -1;
 		if (file_size(n, NEXT, i) < 1)
 			return complainx("puppet has left no %s in %s: does "
@@ -2718,20 +2744,6 @@ next_complete(const struct node *n)
 	note("if %s was given to another user since, begin again: 'cmregen "
 	    "node restore', 'cmregen node prepare'", n->place[SSL].path);
 	return -1;
-}
-
-/* The same in the runbook. */
-static int
-crl_say(const struct node *n)
-{
-	const char *const crl = n->file[CRL];
-	const char *const next = word(n->place[NEXT].path);
-
-	if (n->major >= SSL_COMMAND && file_size(n, SSL, CRL) > 0 &&
-	    file_size(n, NEXT, CRL) == -1)
-		say("[ -e %s/%s ] || cp -p %s/%s %s/%s", next, crl,
-		    word(n->place[SSL].path), crl, next, crl);
-	return 0;
 }
 
 enum run { RAN, AGAIN, FAILED };
@@ -2902,8 +2914,7 @@ finish_exchange(struct node *n)
 	if (exchange(n) == -1 || signal_check() == -1)
 		return exchange_undo(n);
 	if (journal_add(n, "run", "") == -1)
-		return line_is(line_last(n->journal.text), "run") ? stands(n) :
-		    exchange_undo(n);
+		return journal_at(n, "run") ? stands(n) : exchange_undo(n);
 	return prove(n);
 }
 
@@ -2922,12 +2933,11 @@ finish_staged(struct node *n)
 		    n->place[BACKUP].path);
 	if (rc == 1 && n->o->dry)
 		say("# wait until the request is signed");
-	if (rc != 1 || fetch(n) == -1 || (n->o->dry ? crl_say(n) :
+	if (rc != 1 || fetch(n) == -1 || (n->o->dry ? crl_carry(n) :
 	    next_complete(n)) == -1)
 		return NOT_DONE;
 	if (exchange_begin(n, "finish") == -1)
-		return line_is(line_last(n->journal.text), "finish") ?
-		    stop_undo(n) : NOT_DONE;
+		return journal_at(n, "finish") ? stop_undo(n) : NOT_DONE;
 	if (stop(n) == -1 || backup_make(n) == -1)
 		return stop_undo(n);
 	return finish_exchange(n);
@@ -2987,23 +2997,21 @@ go_back(struct node *n)
 {
 	int begun, old;
 
-	begun = line_find(n->journal.text, "finish") != NULL;
+	begun = journal_has(n, "finish");
 	if (n->o->backup != NULL)
 		note("-b is not needed: what was there is put back");
-	if (begun && !line_is(line_last(n->journal.text), "back") &&
-	    there(n, OLD) == 0 && there(n, NEXT) == 0) {
+	if (begun && !journal_at(n, "back") && there(n, OLD) == 0 &&
+	    there(n, NEXT) == 0) {
 		(void)complainx("%s is gone, which was to be put back: end "
 		    "'cmregen node finish', then 'cmregen node restore -a' "
 		    "takes the backup", n->place[OLD].path);
 		return NOT_DONE;
 	}
-	if (begun && (exchange_begin(n, "back") == -1 ||
-	    stop_or_accept(n) == -1))
-		return stands(n);
-	if (!line_is(line_last(n->journal.text), "back") &&
-	    journal_add(n, "back", "") == -1)
-		return line_is(line_last(n->journal.text), "back") ?
-		    stands(n) : NOT_DONE;
+	if (begun) {
+		if (exchange_begin(n, "back") == -1 || stop_or_accept(n) == -1)
+			return stands(n);
+	} else if (!journal_at(n, "back") && journal_add(n, "back", "") == -1)
+		return journal_at(n, "back") ? stands(n) : NOT_DONE;
 	old = there(n, OLD);
 	if (old == -1 || discard(n, NEXT) == -1 || (old == 1 &&
 	    (discard(n, SSL) == -1 || move(n, OLD, SSL) == -1)))
@@ -3192,12 +3200,10 @@ static int (*const cell[STATES][COMMANDS])(struct node *) = {
 static int
 was_done(const struct node *n, int command)
 {
-	const char *const text = n->journal.text;
-
-	const int back = line_find(text, "back") != NULL;
+	const int back = journal_has(n, "back");
 
 	return (n->o->backup == NULL || back) && command ==
-	    (back || line_find(text, "restore") != NULL ? RESTORE : FINISH);
+	    (back || journal_has(n, "restore") ? RESTORE : FINISH);
 }
 
 /*
